@@ -1,0 +1,1 @@
+"""Finds, for every country, the recommender to ship, and the proof that it is the right one."""

@@ -1,0 +1,1 @@
+"""Splits, top-K, metrics and the composite: from bare arrays to scores."""
