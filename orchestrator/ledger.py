@@ -53,7 +53,7 @@ class Ledger:
 
     @classmethod
     def create(cls, path: Path, meta: Mapping[str, Any]) -> Self:
-        """A new ledger with its facts of the run: run_id, name, owner, spec, fingerprints, started_at, …
+        """A new ledger with its facts of the run: run_id, name, owner, spec, fingerprints and so on.
 
         Raises InputError where the file cannot be written, or is there already.
         """

@@ -24,6 +24,7 @@ class ScoringRecommender(Generic[Config]):
     """
 
     config_type: ClassVar[type[FamilyConfig]]
+    libraries: ClassVar[tuple[str, ...]] = ()
     seen: csr_array
     """(n_users, n_items) the training matrix: what a user has had, and the input of item-item models."""
 
@@ -60,6 +61,11 @@ class ScoringRecommender(Generic[Config]):
         about = {"config": self.config.model_dump(), "seed": self.seed, "threads": self.threads}
         (folder / "config.json").write_text(json.dumps(about, indent=1))
 
+    def size_mb(self) -> float:
+        """The arrays of the model, in MB."""
+        arrays = {**self._arrays(), **csr_arrays("seen", self.seen)}
+        return sum(array.nbytes for array in arrays.values()) / 1e6
+
     @classmethod
     def load(cls, folder: Path) -> Self:
         """The model that `save` wrote: it recommends the same."""
@@ -74,13 +80,12 @@ class ScoringRecommender(Generic[Config]):
     def _eligible(self, users: NDArray[np.intp], exclude_seen: bool) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Scores (b, n_items) with -inf where an item may not be shown, and who fell back to popularity."""
         known = users >= 0
-        dense = np.tile(popularity_scores(self.seen.shape[1]), (len(users), 1))
+        dense = np.tile(self._fallback_scores(), (len(users), 1))
         if known.any():
             scores = self._scores(users[known])
-            flat = scores.max(axis=1) == scores.min(axis=1)
-            scores[flat] = dense[0]
-            dense[known] = scores
-            known[known] = ~flat
+            scored = scores.any(axis=1)  # all 0: nothing speaks for any item
+            known[known] = scored
+            dense[known] = scores[scored]
         if exclude_seen:
             warm = np.flatnonzero(users >= 0)
             had = self.seen[users[warm]].tocoo()
@@ -93,6 +98,10 @@ class ScoringRecommender(Generic[Config]):
     def _scores(self, users: NDArray[np.intp]) -> NDArray[np.float32]:
         """A fresh (b, n_items) float32 array of scores for known users; higher is better."""
         raise NotImplementedError
+
+    def _fallback_scores(self) -> NDArray[np.float32]:
+        """(n_items,) the scores for a user of whom nothing is known."""
+        return popularity_scores(self.seen.shape[1])
 
     def _arrays(self) -> Arrays:
         """What was learned, as named arrays."""

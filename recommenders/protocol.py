@@ -75,6 +75,8 @@ class Recommender(Protocol):
     """A family. Built as `Family(config, *, seed, threads)`; equal arguments and rows give equal models."""
 
     config_type: ClassVar[type[FamilyConfig]]
+    libraries: ClassVar[tuple[str, ...]]
+    """Distributions, besides NumPy and SciPy, on whose version the scores depend."""
 
     def __init__(self, config: Any, *, seed: int, threads: int) -> None: ...
 
@@ -84,6 +86,10 @@ class Recommender(Protocol):
 
     def recommend(self, users: NDArray[np.intp], k: int, *, exclude_seen: bool) -> TopK:
         """The k best items of each of `users` (n,); a code of -1 is a user without training rows."""
+        ...
+
+    def size_mb(self) -> float:
+        """What the model takes in memory, in MB (10^6 bytes); the same for equal models."""
         ...
 
     def save(self, folder: Path) -> None:

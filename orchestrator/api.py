@@ -1,0 +1,162 @@
+"""The public calls: `tune`, `resume`, `leaderboard`, `sync`. The command line is a thin coat over them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.engines import ENGINES
+from orchestrator.errors import InputError
+from orchestrator.leaderboard import Row, choose, columns_of, from_ledger, rank
+from orchestrator.ledger import Ledger
+from orchestrator.prepare import Prepared, make_material, prepare
+from orchestrator.reporting import Reporter, Silent
+from orchestrator.runs import LEDGER, new_name
+from orchestrator.session import certificate, country_rows, make_studies, run_facts, work
+from orchestrator.spec import Spec
+from orchestrator.tracking import checked_uri, open_tracker
+from orchestrator.tracking.sender import OutboxState
+from orchestrator.tracking.sender import sync as drain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REPLACEABLE = frozenset({"engine", "workers", "address", "tracking_uri", "tracking_offline", "budget"})
+"""The settings that a resumed run may change: none of them changes an answer."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left behind."""
+
+    folder: Path
+    experiment: str
+    tracking_uri: str
+    outbox: OutboxState
+    rows: Sequence[Row]
+    """The leaderboard, as `leaderboard_rows` gives it."""
+
+    @property
+    def unanswered(self) -> list[str]:
+        """The countries that were to have a score and have none."""
+        return [row["country"] for row in self.rows if row["role"] != "skipped" and row["rank"] is None]
+
+
+def tune(spec: Spec, reporter: Reporter | None = None) -> RunResult:
+    """Find the best recommender of every country; returns when the leaderboard stands.
+
+    Raises InputError for what cannot be used, before anything is written, and KeyboardInterrupt on Ctrl-C, when what
+    is recorded is safe.
+    """
+    reporter = reporter or Silent()
+    uri = tracking_uri(spec)
+    _check_engine(spec)
+    _probe(spec, uri)
+    prepared = prepare(spec)
+    _tell(prepared, reporter)
+    name = new_name(spec.name or _stem(spec.data))
+    folder = spec.runs / name.run_id
+    material = make_material(spec, prepared)
+    studies = make_studies(spec, prepared.plan)
+    ledger = Ledger.create(folder / LEDGER, run_facts(spec, name, prepared, material, uri))
+    with ledger.transaction():
+        for row in country_rows(prepared):
+            ledger.append("countries", row)
+    reporter.say(f"run {name.run_id}, tracked as {name.experiment} on {uri}")
+    outbox = work(folder, ledger, material, studies, uri, reporter)
+    return RunResult(folder, name.experiment, uri, outbox, leaderboard_rows(folder))
+
+
+def resume(run: Path, changes: Mapping[str, Any], reporter: Reporter | None = None) -> RunResult:
+    """Go on with a run where it stopped; `changes` are settings that change no answer (engine, workers, budget, …).
+
+    Raises InputError where the data, the split or the evaluation is no longer what the ledger says.
+    """
+    reporter = reporter or Silent()
+    refused = sorted(set(changes) - REPLACEABLE)
+    if refused:
+        raise InputError(
+            f"--resume may change {', '.join(sorted(REPLACEABLE))} only, but got {', '.join(refused)}; start a new run for that"
+        )
+    ledger = Ledger.open(run / LEDGER, read_only=False)
+    meta = ledger.meta()
+    spec = Spec.from_mapping({**meta["spec"], **changes}, "--resume")
+    _check_engine(spec)
+    prepared = prepare(spec)
+    for name, found in certificate(prepared).items():
+        if meta["certificate"][name] != found:
+            recorded = meta["certificate"][name]
+            raise InputError(f"{name} must be as the run began with, {recorded}, but is {found} now; start a new run")
+    uri = changes.get("tracking_uri") or meta["tracking_uri"]
+    _probe(spec, uri)
+    reporter.say(f"resuming run {meta['run_id']}, tracked as {meta['experiment']} on {uri}")
+    studies = make_studies(spec, prepared.plan)
+    outbox = work(run, ledger, make_material(spec, prepared), studies, uri, reporter)
+    return RunResult(run, meta["experiment"], uri, outbox, leaderboard_rows(run))
+
+
+def leaderboard(run: Path, *, top: int | None = None, **wanted: str | None) -> "pd.DataFrame":
+    """The ranked rows of a run as a DataFrame; `country`, `family`, `where` and `sort` as on the command line."""
+    import pandas as pd
+
+    rows = leaderboard_rows(run, top=top, **wanted)
+    return pd.DataFrame(rows, columns=columns_of(rows))
+
+
+def leaderboard_rows(
+    run: Path,
+    *,
+    top: int | None = None,
+    country: str | None = None,
+    family: str | None = None,
+    where: str | None = None,
+    sort: str | None = None,
+) -> list[Row]:
+    """The ranked rows of a run, from its ledger: for each country the best trial of each family, `top` of them."""
+    ledger = Ledger.open(run / LEDGER)
+    try:
+        countries, trials = from_ledger(ledger)
+    finally:
+        ledger.close()
+    return choose(rank(countries, trials), country=country, family=family, where=where, sort=sort, top=top)
+
+
+def sync(run: Path, uri: str | None = None) -> OutboxState:
+    """Send what a run's tracking server has not got yet, or all of it to another server."""
+    ledger = Ledger.open(run / LEDGER)
+    meta = ledger.meta()
+    ledger.close()
+    return drain(run, uri or meta["tracking_uri"])
+
+
+def tracking_uri(spec: Spec) -> str:
+    """Where trials are sent: the spec's server, $MLFLOW_TRACKING_URI, or the embedded store beside the run folders."""
+    embedded = f"sqlite:///{(spec.runs / 'mlflow.db').resolve()}"
+    return spec.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or embedded
+
+
+def _probe(spec: Spec, uri: str) -> None:
+    """Refuse, before anything is written, a server that nobody answers for; a file is the sender's to open."""
+    if checked_uri(uri).startswith("http") and not spec.tracking_offline:
+        tracker = open_tracker(uri, "orchestrate")
+        try:
+            tracker.probe()
+        finally:
+            tracker.close()
+
+
+def _check_engine(spec: Spec) -> None:
+    if spec.engine not in ENGINES:
+        raise InputError(f"--engine must be one of {', '.join(ENGINES)}, but got {spec.engine!r}")
+
+
+def _tell(prepared: Prepared, reporter: Reporter) -> None:
+    for note in prepared.data.notes:
+        reporter.warn(note)
+    for family, reason in prepared.missing.items():
+        reporter.warn(f"{family} is not installed: {reason}")
+
+
+def _stem(data: str | None) -> str:
+    return Path(data.rstrip("/")).name.split(".")[0] if data else "marketplace"

@@ -1,0 +1,172 @@
+"""One session's work on a run: engine, sender and coordinator opened, minded and closed, whatever happens."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from orchestrator.coordinator import Coordinator
+from orchestrator.coordinator.work import Material
+from orchestrator.engines import Engine, EngineOptions, open_engine
+from orchestrator.errors import OrchestrateError
+from orchestrator.ledger import Ledger
+from orchestrator.plan import Plan
+from orchestrator.prepare import Prepared
+from orchestrator.reporting import Reporter
+from orchestrator.runs import RunName
+from orchestrator.spec import Spec
+from orchestrator.store import Store
+from orchestrator.study import Study
+from orchestrator.tracking.sender import OutboxState, outbox_state, start_sender
+from orchestrator.trial import StudyKey
+from recommenders import load_family
+from search_spaces import load_space
+
+DRAIN_S = 30.0
+"""How long a finished run waits for the tracking server before it leaves the rest to `orchestrate sync`."""
+SHOW_S = 0.2
+"""The shortest time between two looks at the progress."""
+
+
+def work(
+    folder: Path, ledger: Ledger, material: Material, studies: Sequence[Study], uri: str, reporter: Reporter
+) -> OutboxState:
+    """Work on a run until it is finished; returns how far the sending is.
+
+    KeyboardInterrupt (Ctrl-C, SIGTERM) and errors pass through when the workers are gone and the ledger is safe.
+    """
+    spec = material.spec
+    exit_code = 1
+    with ExitStack() as stack:
+        stack.callback(ledger.close)
+        stack.enter_context(Store(material.store).pinned(material.data, material.split.fingerprint))
+        engine = open_engine(spec.engine, _engine_options(spec, folder))
+        stack.callback(engine.close)
+        _note_session(ledger, spec, "start", None)
+        sender = start_sender(folder, uri)
+        try:
+            with _interrupted_by_sigterm():
+                _coordinate(folder, ledger, material, studies, engine, reporter)
+            exit_code = 0
+        except KeyboardInterrupt:
+            exit_code = 130
+            raise
+        except OrchestrateError as error:
+            exit_code = error.exit_code
+            raise
+        finally:
+            engine.close()
+            _note_session(ledger, spec, "end", exit_code)
+            outbox = sender.finish(DRAIN_S if exit_code == 0 else 0.0)
+    return outbox
+
+
+def run_facts(spec: Spec, name: RunName, prepared: Prepared, material: Material, uri: str) -> dict[str, Any]:
+    """What a ledger says of its run, whoever works on it."""
+    return {
+        "run_id": name.run_id,
+        "experiment": name.experiment,
+        "owner": name.owner,
+        "started_at": time.time(),
+        "spec": spec.model_dump(mode="json", by_alias=True),
+        "tracking_uri": uri,
+        "certificate": certificate(prepared),
+        "code": dict(material.code),
+        "reading": dict(prepared.data.reading),
+        "notes": list(prepared.data.notes),
+    }
+
+
+def certificate(prepared: Prepared) -> dict[str, Any]:
+    """The settings and fingerprints that stand on every row of a leaderboard."""
+    rules = prepared.plan.rules
+    return {
+        "split": prepared.split.method,
+        "seen": "exclude" if rules.exclude_seen else "allow",
+        "cold_users": rules.cold_users,
+        "cold_items": rules.cold_items,
+        "data_fingerprint": prepared.data.fingerprint,
+        "split_fingerprint": prepared.split.fingerprint,
+        "evaluation_fingerprint": prepared.plan.evaluation,
+    }
+
+
+def country_rows(prepared: Prepared) -> list[dict[str, Any]]:
+    """The rows of the ledger's table of countries: role, reason, and the facts of the data."""
+    facts = {one.country: one.as_dict() for one in prepared.data.facts}
+    return [
+        {
+            "country": plan.country,
+            "role": plan.role,
+            "reason": plan.reason,
+            "facts": {**facts.get(plan.country, {}), "evaluated_users": list(plan.users)},
+        }
+        for plan in prepared.plan.countries
+    ]
+
+
+def _coordinate(
+    folder: Path, ledger: Ledger, material: Material, studies: Sequence[Study], engine: Engine, reporter: Reporter
+) -> None:
+    spec = material.spec
+    began = psutil.Process().create_time()
+    shown = 0.0
+
+    def show(progress: Any) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= SHOW_S:
+            shown = time.monotonic()
+            reporter.progress(progress, outbox_state(folder))
+
+    coordinator = Coordinator(
+        material,
+        studies,
+        ledger,
+        engine,
+        deadline=None if spec.budget_s is None else began + spec.budget_s,
+        show=show,
+        warn=reporter.warn,
+    )
+    coordinator.run()
+    reporter.progress(coordinator.progress(), outbox_state(folder))
+
+
+def make_studies(spec: Spec, plan: Plan) -> list[Study]:
+    """A fresh study for each key of the plan."""
+    return [make_study(key, seed=spec.seed, trials=spec.trials) for key in plan.studies]
+
+
+def make_study(key: StudyKey, *, seed: int, trials: int) -> Study:
+    """A family's study: its space, and the defaults of its config."""
+    defaults = load_family(key.family).config_type().model_dump(mode="json")
+    return Study(key, load_space(key.family), defaults, seed=seed, trials=trials)
+
+
+def _engine_options(spec: Spec, folder: Path) -> EngineOptions:
+    workers = spec.workers or max(1, (os.cpu_count() or 1) // spec.threads)
+    return EngineOptions(workers, spec.threads, folder / "logs", spec.address)
+
+
+def _note_session(ledger: Ledger, spec: Spec, event: str, exit_code: int | None) -> None:
+    row = {"session": str(os.getpid()), "event": event, "engine": spec.engine, "workers": spec.workers}
+    with ledger.transaction():
+        ledger.append("sessions", {**row, "exit_code": exit_code, "at": time.time()})
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Inside, SIGTERM ends the run as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
