@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.engines import ENGINES
 from orchestrator.errors import InputError
-from orchestrator.leaderboard import Row, choose, columns_of, from_ledger, rank
+from orchestrator.leaderboard import Row, choose, columns_of, from_ledger, from_server, rank
 from orchestrator.ledger import Ledger
 from orchestrator.prepare import Prepared, make_material, prepare
 from orchestrator.reporting import Reporter, Silent
 from orchestrator.runs import LEDGER, new_name
 from orchestrator.session import certificate, country_rows, make_studies, run_facts, work
 from orchestrator.spec import Spec
-from orchestrator.tracking import checked_uri, open_tracker
+from orchestrator.tracking import Query, open_tracker
 from orchestrator.tracking.sender import OutboxState
 from orchestrator.tracking.sender import sync as drain
 
@@ -122,6 +122,33 @@ def leaderboard_rows(
     return choose(rank(countries, trials), country=country, family=family, where=where, sort=sort, top=top)
 
 
+def server_rows(
+    uri: str | None,
+    experiment: str,
+    *,
+    top: int | None = None,
+    country: str | None = None,
+    family: str | None = None,
+    where: str | None = None,
+    sort: str | None = None,
+) -> list[Row]:
+    """The ranked rows of a run from a tracking server, where the run's name is an experiment.
+
+    A server is asked for complete trials only, so `failed` is 0 there.
+    """
+    tracker = open_tracker(uri or tracking_uri(Spec()), experiment)
+    try:
+        plan = tracker.search(Query(experiment, kind="plan"))
+        if not plan:
+            raise InputError(
+                f"--experiment must name a run on {uri}, but {experiment!r} is none; its tracking page lists them"
+            )
+        countries, trials = from_server(plan[0], tracker.search(Query(experiment)))
+    finally:
+        tracker.close()
+    return choose(rank(countries, trials), country=country, family=family, where=where, sort=sort, top=top)
+
+
 def sync(run: Path, uri: str | None = None) -> OutboxState:
     """Send what a run's tracking server has not got yet, or all of it to another server."""
     ledger = Ledger.open(run / LEDGER)
@@ -132,14 +159,17 @@ def sync(run: Path, uri: str | None = None) -> OutboxState:
 
 def tracking_uri(spec: Spec) -> str:
     """Where trials are sent: the spec's server, $MLFLOW_TRACKING_URI, or the embedded store beside the run folders."""
-    embedded = f"sqlite:///{(spec.runs / 'mlflow.db').resolve()}"
-    return spec.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or embedded
+    return spec.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _embedded(spec)
+
+
+def _embedded(spec: Spec) -> str:
+    return f"sqlite:///{(spec.runs / 'mlflow.db').resolve()}"
 
 
 def _probe(spec: Spec, uri: str) -> None:
-    """Refuse, before anything is written, a server that nobody answers for; a file is the sender's to open."""
-    if checked_uri(uri).startswith("http") and not spec.tracking_offline:
-        tracker = open_tracker(uri, "orchestrate")
+    """Refuse, before anything is written, a server that nobody answers for; the embedded store is made by the run."""
+    tracker = open_tracker(uri, "orchestrate")
+    if not spec.tracking_offline and uri != _embedded(spec):
         try:
             tracker.probe()
         finally:

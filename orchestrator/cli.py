@@ -300,3 +300,7 @@ def _check_sent(outbox: "OutboxState", run: str) -> None:
         raise NotAllSent(
             f"{outbox.waiting} records wait for the tracking server{why}; send them with: orchestrate sync {run}"
         )
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 Rows come from a ledger or from a tracking server, and look the same. Measured columns (seconds) end in `_s` and never rank.
 """
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +13,23 @@ from typing import Any
 from orchestrator.errors import InputError
 from orchestrator.ledger import Ledger
 from orchestrator.spec import GLOBAL
+from orchestrator.tracking.limits import server_name
 from orchestrator.trial import TEST_FOLD
 from scoring.composite import metric_name
 
 Row = dict[str, Any]
 
 MEASURED = ("fit_s", "recommend_s")
+CERTIFICATE = (
+    "split",
+    "seen",
+    "cold_users",
+    "cold_items",
+    "data_fingerprint",
+    "split_fingerprint",
+    "evaluation_fingerprint",
+)
+"""What stands on every row besides the code's fingerprint; rows are compared only where it is equal."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,23 @@ def from_ledger(ledger: Ledger) -> tuple[list[CountryRow], list[TrialRow]]:
         _trial(row, results.get(row["trial_uid"], []), {**certificate, "code": code[row["study"]]}) for row in ended
     ]
     return countries, trials
+
+
+def from_server(
+    plan: Mapping[str, Any], trials: Iterable[Mapping[str, Any]]
+) -> tuple[list[CountryRow], list[TrialRow]]:
+    """The countries and the complete trials of a run, from the rows that a tracker's search gives.
+
+    A server keeps no order of its own: trials come back in the order in which their study asked them.
+    """
+    tags = plan["tags"]
+    countries = [
+        CountryRow(tags[name], tags[name.replace("/country", "/role")], tags[name.replace("/country", "/reason")])
+        for name in sorted(tags)
+        if name.endswith("/country")
+    ]
+    ordered = sorted(trials, key=lambda row: (row["tags"]["study"], int(row["tags"]["number"])))
+    return countries, [_server_trial(row, [country.country for country in countries]) for row in ordered]
 
 
 def rank(countries: Iterable[CountryRow], trials: Sequence[TrialRow]) -> list[Row]:
@@ -126,6 +155,44 @@ def _trial(row: Row, results: Sequence[Row], certificate: Mapping[str, Any]) -> 
         measured=measured,
         certificate=certificate,
     )
+
+
+def _server_trial(row: Mapping[str, Any], countries: Sequence[str]) -> TrialRow:
+    tags = row["tags"]
+    metrics = _named(row["metrics"], countries)
+    tested = {name.removeprefix("test."): value for name, value in metrics.items() if name.startswith("test.")}
+    return TrialRow(
+        scope=tags["country"],
+        family=tags["family"],
+        uid=tags["trial_uid"],
+        score=metrics["score"],
+        params={name: _unspelled(value) for name, value in row["params"].items()},
+        metrics={name: value for name, value in metrics.items() if _decides(name)},
+        test={name: value for name, value in tested.items() if _decides(name)},
+        measured={name: metrics[name] for name in (*MEASURED, "model_mb", "users") if name in metrics},
+        certificate={name: tags[name] for name in (*CERTIFICATE, "code") if name in tags},
+    )
+
+
+def _named(metrics: Mapping[str, float], countries: Sequence[str]) -> dict[str, float]:
+    """Metrics with the countries in their names as the data spells them."""
+    slugs = {server_name(f"country.{country}."): f"country.{country}." for country in countries}
+    named = dict(metrics)
+    for slug, prefix in slugs.items():
+        for name in [name for name in named if slug != prefix and slug in name]:
+            named[name.replace(slug, prefix)] = named.pop(name)
+    return named
+
+
+def _decides(name: str) -> bool:
+    return name in ("score", "random") or "_at_" in name or name.startswith("country.")
+
+
+def _unspelled(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _with_countries(metrics: Mapping[str, Any]) -> dict[str, float]:

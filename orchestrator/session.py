@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,8 @@ def work(
         _note_session(ledger, spec, "start", None)
         sender = start_sender(folder, uri)
         try:
-            with _interrupted_by_sigterm():
-                _coordinate(folder, ledger, material, studies, engine, reporter)
+            with _signals() as interrupted:
+                _coordinate(folder, ledger, material, studies, engine, reporter, interrupted)
             exit_code = 0
         except KeyboardInterrupt:
             exit_code = 130
@@ -111,7 +111,13 @@ def country_rows(prepared: Prepared) -> list[dict[str, Any]]:
 
 
 def _coordinate(
-    folder: Path, ledger: Ledger, material: Material, studies: Sequence[Study], engine: Engine, reporter: Reporter
+    folder: Path,
+    ledger: Ledger,
+    material: Material,
+    studies: Sequence[Study],
+    engine: Engine,
+    reporter: Reporter,
+    interrupted: Callable[[], bool],
 ) -> None:
     spec = material.spec
     began = psutil.Process().create_time()
@@ -131,6 +137,7 @@ def _coordinate(
         deadline=None if spec.budget_s is None else began + spec.budget_s,
         show=show,
         warn=reporter.warn,
+        interrupted=interrupted,
     )
     coordinator.run()
     reporter.progress(coordinator.progress(), outbox_state(folder))
@@ -159,14 +166,22 @@ def _note_session(ledger: Ledger, spec: Spec, event: str, exit_code: int | None)
 
 
 @contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Inside, SIGTERM ends the run as Ctrl-C does."""
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Inside, Ctrl-C and SIGTERM are noted, and the coordinator stops between two steps; the second Ctrl-C breaks in.
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    A KeyboardInterrupt raised anywhere could fall between a commit and the memory of it.
+    """
+    noted: list[int] = []
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def note(number: int, _: object) -> None:
+        if noted and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    watched = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in watched}
     try:
-        yield
+        yield lambda: bool(noted)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

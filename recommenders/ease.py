@@ -22,9 +22,10 @@ class EASEConfig(FamilyConfig):
 class EASE(ItemItemRecommender[EASEConfig]):
     """Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019.
 
-    With P = (X'X + l2 I)^-1 the weights are B = I - P / diag(P), by columns. P is computed in float64, because with a
-    popular item beside a small l2 float32 keeps fewer than five digits; B is kept in float32. The time grows with the
-    cube of the items, the memory is 12 bytes a cell while fitting.
+    With P = (X'X + l2 I)^-1 the weights are B = I - P / diag(P), by columns; X holds the weights of the rows. P is
+    computed in float64: in float32, half the time, the scores of the users with the shortest histories are off by up
+    to 4e-4 of their best one (Online Retail, l2 of 1 to 10). B is kept in float32. The time grows with the cube of the
+    items, the memory is 12 bytes a cell while fitting.
     """
 
     config_type = EASEConfig

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 from implicit.recommender_base import ModelFitError
 from scipy.sparse import csr_array, csr_matrix
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from recommenders.base import Config
 from recommenders.factors import FactorRecommender, Factors, diverged

@@ -68,7 +68,6 @@ def nearest(n_items: int, k: int, rows: Callable[[slice], NDArray[np.float32]]) 
     counts, items, values = (np.concatenate(part) for part in zip(*parts, strict=True))
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     matrix = csr_array((values, items, indptr), shape=(n_items, n_items))
-    matrix.sort_indices()
     return matrix if matrix.nnz < DENSE_FROM * n_items**2 else matrix.toarray()
 
 

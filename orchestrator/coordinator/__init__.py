@@ -53,8 +53,12 @@ class Coordinator:
         deadline: float | None,
         show: Callable[[Progress], None],
         warn: Callable[[str], None],
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`deadline` is on the clock of time.time(); `show` is called after each step, `warn` with one sentence."""
+        """`deadline` is on the clock of time.time(); `show` is called after each step, `warn` with one sentence.
+
+        `interrupted` is asked after each step whether to stop here.
+        """
         self._material = material
         self._engine = engine
         self._record = Record(ledger)
@@ -63,6 +67,7 @@ class Coordinator:
         self._deadline = deadline
         self._show = show
         self._warn = warn
+        self._interrupted = interrupted
         self._pending: dict[str, Pending] = {}
         self._started: set[str] = set()
         self._fresh: dict[str, int] = {}
@@ -71,8 +76,8 @@ class Coordinator:
     def run(self) -> None:
         """Work until every study is closed and its finalists are tested, or the budget ends.
 
-        Raises OrchestrateError where no family gives a score at all, and KeyboardInterrupt on Ctrl-C: what was
-        recorded until then is committed.
+        Raises OrchestrateError where no family gives a score at all, and KeyboardInterrupt where it was interrupted:
+        what was recorded until then is committed.
         """
         enough = None if self._deadline is None else self._deadline - RESERVE * (self._deadline - self._began)
         try:
@@ -135,9 +140,11 @@ class Coordinator:
         self._engine.submit(pending.task)
 
     def _step(self) -> bool:
-        """Commit and show; returns whether the engine still has something."""
+        """Commit and show; returns whether the engine still has something. The one place where a run is interrupted."""
         self._record.commit()
         self._show(self.progress())
+        if self._interrupted():
+            raise KeyboardInterrupt
         return bool(self._pending)
 
     def _poll(self, limit: float | None) -> list[Search]:

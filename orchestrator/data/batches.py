@@ -14,6 +14,7 @@ from orchestrator.errors import InputError
 BLOCK_BYTES = 1 << 20
 """Of CSV text parsed at once. Arrow reads some 30 blocks ahead, so this bounds what stands in memory besides the result."""
 BATCH_ROWS = 1 << 17
+"""Of Parquet decoded at once."""
 SAMPLE_BYTES = 1 << 20
 SAMPLE_ROWS = 1 << 14
 _DELIMITERS = (",", ";", "\t", "|")
@@ -41,8 +42,6 @@ def sample(file: File) -> pa.Table:
             return _parquet_sample(file, stream)
         head = _head(stream)
     dialect = _dialect(file, head)
-    if b"\n" in head:
-        head = head[: head.rindex(b"\n") + 1]
     try:
         return pa_csv.open_csv(pa.BufferReader(head), **_options(dialect, dialect.names, skip_bad=True)).read_all()
     except pa.ArrowInvalid as error:
@@ -99,12 +98,14 @@ def _other_dialect(dialect: Dialect, error: str) -> Dialect | None:
 
 
 def _head(stream: pa.NativeFile) -> bytes:
+    """The whole lines among the first SAMPLE_BYTES; the last line of a file needs no line end."""
     parts: list[bytes] = []
     size = 0
     while size < SAMPLE_BYTES and (part := stream.read(SAMPLE_BYTES - size)):
         parts.append(part)
         size += len(part)
-    return b"".join(parts)
+    head = b"".join(parts)
+    return head[: head.rindex(b"\n") + 1] if size >= SAMPLE_BYTES and b"\n" in head else head
 
 
 def _dialect(file: File, head: bytes) -> Dialect:
@@ -113,9 +114,14 @@ def _dialect(file: File, head: bytes) -> Dialect:
     if not head.strip():
         raise InputError(f"the data must not be empty, but {file.name} has no line; write the file again")
     text, encoding = _decoded(head)
-    first, _, rest = text.lstrip("\r\n").partition("\n")
-    delimiter = max(_DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one))))
-    names = tuple(next(csv.reader([first.rstrip("\r")], delimiter=delimiter)))
+    first, _, rest = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\n").partition("\n")
+    try:
+        delimiter, names = max(
+            ((one, tuple(next(csv.reader([first], delimiter=one)))) for one in _DELIMITERS),
+            key=lambda way: len(way[1]),
+        )
+    except csv.Error as error:
+        raise InputError(f"{file.name} must begin with a line of column names, but it does not ({error})") from error
     if not rest.strip():
         raise InputError(f"the data must have rows below its header, but {file.name} has none; write the file again")
     twice = [name for name in names if names.count(name) > 1]
@@ -127,11 +133,10 @@ def _dialect(file: File, head: bytes) -> Dialect:
 
 
 def _decoded(head: bytes) -> tuple[str, str]:
-    whole = head[: head.rindex(b"\n") + 1] if b"\n" in head else head
     try:
-        return whole.decode("utf-8-sig"), "utf8"
+        return head.decode("utf-8-sig"), "utf8"
     except UnicodeDecodeError:
-        return whole.decode("latin-1"), "latin-1"
+        return head.decode("latin-1"), "latin-1"
 
 
 def _not_csv(file: File, error: pa.ArrowInvalid) -> InputError:

@@ -119,7 +119,7 @@ def _tastes(rng: np.random.Generator, country: NDArray[np.intp]) -> NDArray[np.i
 
 
 def _lines(rng: np.random.Generator, n_users: int) -> _Lines:
-    n_orders = np.minimum(2 + (3.2 / np.sqrt(rng.random(n_users)) - 3.2).astype(np.intp), MAX_ORDERS)
+    n_orders = np.minimum(3 + (3.8 / np.sqrt(rng.random(n_users)) - 3.8).astype(np.intp), MAX_ORDERS)
     owner = np.repeat(np.arange(n_users), n_orders)
     joined = rng.random(n_users) * rng.random(n_users) * 0.8
     share = joined[owner] + (1.0 - joined[owner]) * rng.random(len(owner))

@@ -64,7 +64,7 @@ class TimeReader:
 
 
 def read_numbers(column: pa.Array) -> NDArray[np.float32]:
-    """Numbers as float32, NaN where a value is missing or is no number; "1,234.50", "2,55" and "$ 3.50" are."""
+    """Numbers as float32, NaN where a value is missing or is no finite number; "1,234.50", "2,55", "$ 3.50" are."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     try:
@@ -72,7 +72,11 @@ def read_numbers(column: pa.Array) -> NDArray[np.float32]:
     except pa.ArrowInvalid:
         encoded = column.dictionary_encode()
         numbers = _untidy_numbers(encoded.dictionary).take(encoded.indices)
-    return np.asarray(numbers.fill_null(np.nan).to_numpy(zero_copy_only=False), dtype=np.float32)
+    values = numbers.fill_null(np.nan).to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):
+        narrow = np.asarray(values).astype(np.float32)
+    narrow[np.isinf(narrow)] = np.nan
+    return narrow
 
 
 def share_of_numbers(column: pa.Array) -> float:

@@ -72,9 +72,10 @@ class CodedColumn(GrowingColumn):
             self.merge()
 
     def truncate(self, size: int) -> None:
-        """Forget all but the first `size` codes; names that only the others had stay in the vocabulary."""
+        """Forget all but the first `size` codes, and the names that only the others had, which come last."""
         self.merge()
         super().truncate(size)
+        self._words = self._words.slice(0, int(self.values.max(initial=-1)) + 1)
 
     def merge(self) -> pa.Array:
         """Bring all codes to the one vocabulary, and return it: distinct names in order of appearance."""

@@ -38,7 +38,7 @@ class Engine(Protocol):
         ...
 
     def submit(self, task: Task) -> None:
-        """Queue a task; never blocks. Tasks of a kind start in the order of submission."""
+        """Queue a task; never blocks. Tasks of a kind start in the order of submission, but for a bounded preference for locality."""
         ...
 
     def poll(self, timeout_s: float) -> Sequence[Event]:

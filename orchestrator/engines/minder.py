@@ -32,29 +32,29 @@ class Minder:
         self._threads = threads
         self._path = list(dict.fromkeys([*path, *search_path()]))
         self._worker: WorkerProcess | None = None
-        self._running = ""
-        self._cancelled = ""
+        self._running = 0
+        self._cancelled = 0
 
     def greet(self) -> dict[str, str]:
         """Start the worker, and say which node and which versions this is."""
         self._ready_worker()
         return {"node": socket.gethostname(), **versions()}
 
-    def run(self, key: str, request: bytes, timeout_s: float | None) -> bytes:
+    def run(self, number: int, request: bytes, timeout_s: float | None) -> bytes:
         """Run an attempt to its reply."""
         worker = self._start(request, timeout_s)
-        self._running = key
-        if self._cancelled == key:  # it was cancelled before it began
+        self._running = number
+        if self._cancelled == number:  # it was cancelled before it began
             worker.end(State.CANCELLED, "cancelled", GRACE_S)
         while (reply := worker.step()) is None:
             wait([] if worker.hung_up else [worker.connection], _LOOK_S)
-        self._running = ""
+        self._running = 0
         return reply
 
-    def cancel(self, key: str, grace_s: float) -> None:
+    def cancel(self, number: int, grace_s: float) -> None:
         """End that attempt, now or when it begins; its reply says so."""
-        self._cancelled = key
-        if self._running == key and self._worker:
+        self._cancelled = number
+        if self._running == number and self._worker:
             self._worker.end(State.CANCELLED, "cancelled", grace_s)
 
     def close(self) -> None:

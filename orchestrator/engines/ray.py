@@ -4,6 +4,7 @@ The task runs in that process, not in the actor, so that threads, time-outs, cra
 `local`; a lost actor is a lost node. Only Ray core is used, and all that passes is JSON.
 """
 
+import itertools
 import logging
 import math
 import os
@@ -41,13 +42,11 @@ _STARTS = 3
 
 @dataclass
 class _Attempt:
+    number: int
+    """Of all that this engine has started: what a cancellation names, so that it hits no later one."""
     task: Task
     give_up_at: float
     cancelled: bool = False
-
-    @property
-    def key(self) -> str:
-        return f"{self.task.task_id} {self.task.attempt}"
 
     def without_answer(self, reason: str, node: str) -> Event:
         """What it means that the actor is gone."""
@@ -81,6 +80,7 @@ class RayEngine:
         self._backlog = Backlog()
         self._events: list[Event] = []
         self._slots: list[_Slot] = []
+        self._numbers = itertools.count(1)
         self._failed_starts = 0
         self._closed = False
         self._joined_here = not ray.is_initialized()
@@ -118,7 +118,7 @@ class RayEngine:
             self._events.append(Failed(task.task_id, task.attempt, State.CANCELLED, "cancelled before it started"))
         for slot in self._slots:
             if slot.attempt and slot.attempt.task.task_id == task_id:
-                slot.actor.cancel.remote(slot.attempt.key, grace_s)
+                slot.actor.cancel.remote(slot.attempt.number, grace_s)
                 slot.attempt.cancelled = True
                 slot.attempt.give_up_at = min(slot.attempt.give_up_at, time.monotonic() + grace_s + _SILENCE_S)
 
@@ -207,8 +207,9 @@ class RayEngine:
         waiting = self._backlog.take(slot.locality)
         task = waiting.task
         limit_s = math.inf if task.timeout_s is None else task.timeout_s + _SILENCE_S
-        slot.attempt, slot.locality = _Attempt(task, time.monotonic() + limit_s), task.locality
-        slot.answer = slot.actor.run.remote(slot.attempt.key, waiting.request, task.timeout_s)
+        slot.attempt = _Attempt(next(self._numbers), task, time.monotonic() + limit_s)
+        slot.locality = task.locality
+        slot.answer = slot.actor.run.remote(slot.attempt.number, waiting.request, task.timeout_s)
         self._events.append(Started(task.task_id, task.attempt, slot.node, time.time()))
 
 
@@ -228,14 +229,13 @@ def _join(options: EngineOptions) -> None:
     """Start Ray on this machine, or join the cluster at the address; InputError when nobody answers there."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    with _own_sigterm():
+    with _own_sigterm(), _python_path():
         if options.address is None:
             ray.init(
                 address="local",
                 num_cpus=options.workers * options.threads,
                 include_dashboard=False,
                 object_store_memory=_STORE_BYTES,
-                runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(search_path())}},
                 _node_ip_address="127.0.0.1",
                 **quiet,
             )
@@ -254,6 +254,17 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+
+
+@contextmanager
+def _python_path() -> Iterator[None]:
+    """Let the Ray that is started meanwhile find our code; a `runtime_env` would do it too, but takes seconds."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(search_path())
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
 
 
 @contextmanager

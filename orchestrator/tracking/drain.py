@@ -9,7 +9,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 
 from orchestrator.errors import InputError
 from orchestrator.tracking import NotSent, Record, Tracker
-from orchestrator.tracking.feed import Feed, Item
+from orchestrator.tracking.feed import Feed, Item, Source
 from orchestrator.tracking.outbox import Outbox
 
 POLL_S = 0.05
@@ -159,7 +159,7 @@ class Drain:
             self._outbox.note_error("")
 
 
-def _rows_of(items: Sequence[Item], refused: Mapping[str, str]) -> dict[tuple[str, int], str]:
+def _rows_of(items: Sequence[Item], refused: Mapping[str, str]) -> dict[tuple[Source, int], str]:
     return {(item.source, item.seq): refused[item.record.key] for item in items if item.record.key in refused}
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.errors import InputError
 from orchestrator.tracking import KEY_TAG, Capabilities, Metric, NotSent, Query, Record, Refusal
 from orchestrator.tracking.book import MemoryBook, RunBook
 from orchestrator.tracking.limits import TAGS_PER_BATCH, Batch, batches, fitted
@@ -71,11 +72,16 @@ class HttpTracker:
             self._book.clear(key)
 
     def search(self, query: Query) -> Sequence[Mapping[str, Any]]:
-        """See Tracker; raises InputError where the server cannot be asked or has no such experiment."""
-        experiment_id = self._book.experiment_id() or self._find_experiment(query.experiment)
-        if experiment_id is None:
-            return []
-        return [_row(run) for run in self._client.search_runs(experiment_id, filter_string(query))]
+        """See Tracker; raises InputError where the server cannot be asked."""
+        try:
+            experiment_id = self._find_experiment(query.experiment)
+            if experiment_id is None:
+                return []
+            return [_row(run) for run in self._client.search_runs(experiment_id, filter_string(query))]
+        except (Away, Refused) as error:
+            raise InputError(
+                f"the tracking server must answer a search, but it says: {error}; ask the run's own folder instead"
+            ) from error
 
     def close(self) -> None:
         """See Tracker."""

@@ -42,7 +42,7 @@ class MlflowStore:
         self._artifacts = path.resolve().parent / "mlartifacts"
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._store = SqlAlchemyStore(f"sqlite:///{path}", str(self._artifacts))
+            self._store: Any = SqlAlchemyStore(f"sqlite:///{path}", str(self._artifacts))  # type: ignore[no-untyped-call]
         except (MlflowException, SQLAlchemyError) as error:
             raise InputError(
                 f"the tracking store must be one of this MLflow's, but {path} is not ({str(error).splitlines()[0]}); "

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from orchestrator.tracking.feed import Source
+
 OUTBOX, LOCK = "outbox.db", "outbox.lock"
 
 SCHEMA = """
@@ -47,10 +49,10 @@ class Outbox:
         self._db.execute("UPDATE destinations SET used_at = ? WHERE uri = ?", (time.time(), uri))
 
     def cursors(self) -> dict[str, int]:
-        """source -> the last row of the ledger that was sent or set aside."""
+        """For each source, the last row of the ledger that was sent or set aside."""
         return dict(self._db.execute("SELECT source, seq FROM cursors WHERE uri = ?", (self._uri,)))
 
-    def advance(self, cursors: Mapping[str, int], aside: Mapping[tuple[str, int], str]) -> None:
+    def advance(self, cursors: Mapping[str, int], aside: Mapping[tuple[Source, int], str]) -> None:
         """Move the cursors; rows that the server refused are kept in mind with the reason."""
         with self._transaction():
             rows = [(self._uri, source, seq) for source, seq in cursors.items()]
@@ -58,11 +60,11 @@ class Outbox:
             kept = [(self._uri, source, seq, reason) for (source, seq), reason in aside.items()]
             self._db.executemany("INSERT OR REPLACE INTO aside VALUES (?, ?, ?, ?)", kept)
 
-    def aside(self) -> list[tuple[str, int]]:
+    def aside(self) -> list[tuple[Source, int]]:
         """The rows that were set aside, as (source, seq)."""
         return list(self._db.execute("SELECT source, seq FROM aside WHERE uri = ? ORDER BY seq", (self._uri,)))
 
-    def take_back(self, item: tuple[str, int]) -> None:
+    def take_back(self, item: tuple[Source, int]) -> None:
         """A row that was set aside has arrived."""
         self._db.execute("DELETE FROM aside WHERE (uri, source, seq) = (?, ?, ?)", (self._uri, *item))
 

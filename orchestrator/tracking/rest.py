@@ -180,7 +180,7 @@ def _within(limit_s: float, call: Callable[[], Capabilities]) -> Capabilities:
     def run() -> None:
         try:
             outcome.append(call())
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             outcome.append(error)
 
     started = time.monotonic()

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -80,17 +80,15 @@ class SenderHandle:
     def finish(self, timeout_s: float) -> OutboxState:
         """Say that the run is over, wait up to `timeout_s` until all has arrived, and tell how far it is.
 
-        The sender goes on by itself where the time was too short: for 30 s, or `timeout_s` if that is longer.
+        The sender goes on by itself where the time was too short, for 30 s at most.
         """
         with self._lock:
             self._finishing.set()
             if self._process.poll() is not None:
                 self._process = self._spawn()
-            _tell(self._process, f"{FINISH} {timeout_s}")
-        try:
+            _tell(self._process, FINISH)
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            pass
         return outbox_state(self._folder)
 
     def _spawn(self) -> subprocess.Popen[str]:
@@ -223,11 +221,9 @@ def _lock(folder: Path) -> IO[bytes]:
 def _tell(process: subprocess.Popen[str], line: str) -> None:
     if process.stdin is None:
         return
-    try:
+    with suppress(BrokenPipeError):  # it has just died; what it has not sent is sent by `sync`
         process.stdin.write(line + "\n")
         process.stdin.close()
-    except BrokenPipeError:  # it has just died; what it has not sent is sent by `sync`
-        pass
 
 
 if __name__ == "__main__":

@@ -39,7 +39,16 @@ def threads(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def process(payload: Mapping[str, Any]) -> dict[str, Any]:
-    return {"pid": os.getpid(), "parent": os.getppid(), "order": payload.get("order")}
+    return {"pid": os.getpid(), "parent": os.getppid()}
+
+
+def meet(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns only if another worker runs its own `meet` at the same time."""
+    folder = Path(payload["folder"])
+    (folder / str(os.getpid())).touch()
+    while len(list(folder.iterdir())) < payload["parties"]:
+        time.sleep(0.01)
+    return {}
 
 
 def value_error(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,7 +62,7 @@ def leave(payload: Mapping[str, Any]) -> dict[str, Any]:
 def no_memory(payload: Mapping[str, Any]) -> dict[str, Any]:
     import numpy as np
 
-    return {"length": len(np.ones(2**60))}
+    return {"length": len(np.ones(2**50))}
 
 
 def not_finite(payload: Mapping[str, Any]) -> dict[str, Any]:

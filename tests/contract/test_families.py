@@ -85,11 +85,10 @@ def test_the_libraries_of_a_family_are_installed_distributions(family: Any) -> N
     assert all(version(library) for library in family.libraries)
 
 
-def test_the_board_is_found(name: str, family: Any) -> None:
-    if name in UNPERSONAL:
-        pytest.skip(f"{name} does not learn from other users; it has a test of its own")
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - UNPERSONAL))
+def test_the_board_is_found(name: str) -> None:
     board = checkerboard()
-    lists = fitted(family, board).recommend(EVERYONE, 5, exclude_seen=True)
+    lists = fitted(installed(name), board).recommend(EVERYONE, 5, exclude_seen=True)
     assert colour_share(board, lists, EVERYONE) > 0.95
     assert not lists.fallback.any()
 
@@ -246,15 +245,18 @@ def with_features() -> Interactions:
 
 
 @pytest.mark.parametrize("make", [checkerboard, with_features], ids=["bare", "features"])
-def test_read_only_inputs_are_accepted_and_left_as_they_are(family: Any, make: Callable[[], Interactions]) -> None:
+@pytest.mark.parametrize("writable", [True, False], ids=["writable", "read-only"])
+def test_inputs_may_be_read_only_and_stay_as_they_are(
+    family: Any, make: Callable[[], Interactions], writable: bool
+) -> None:
     board = make()
     before = {name: array.copy() for name, array in columns(board).items()}
-    for array in columns(board).values():
-        array.setflags(write=False)
     users = np.arange(-1, N_USERS)
-    users.setflags(write=False)
+    for array in (users, *columns(board).values()):
+        array.setflags(write=writable)
     lists = fitted(family, board).recommend(users, 5, exclude_seen=True)
     well_formed(lists, N_USERS + 1, 5, boards.N_ITEMS - 14)
+    assert_array_equal(users, np.arange(-1, N_USERS))
     for name, array in columns(board).items():
         assert_array_equal(array, before[name])
 
