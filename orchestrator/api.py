@@ -15,7 +15,7 @@ from orchestrator.reporting import Reporter, Silent
 from orchestrator.runs import LEDGER, new_name
 from orchestrator.session import certificate, country_rows, make_studies, run_facts, work
 from orchestrator.spec import Spec
-from orchestrator.tracking import Query, open_tracker
+from orchestrator.tracking import Query, checked_uri, open_tracker
 from orchestrator.tracking.sender import OutboxState
 from orchestrator.tracking.sender import sync as drain
 
@@ -159,7 +159,7 @@ def sync(run: Path, uri: str | None = None) -> OutboxState:
 
 def tracking_uri(spec: Spec) -> str:
     """Where trials are sent: the spec's server, $MLFLOW_TRACKING_URI, or the embedded store beside the run folders."""
-    return spec.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _embedded(spec)
+    return checked_uri(spec.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _embedded(spec))
 
 
 def _embedded(spec: Spec) -> str:

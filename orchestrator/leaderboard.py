@@ -185,6 +185,8 @@ def _named(metrics: Mapping[str, float], countries: Sequence[str]) -> dict[str, 
 
 
 def _decides(name: str) -> bool:
+    if name.startswith(("fold.", "test.")):
+        return False
     return name in ("score", "random") or "_at_" in name or name.startswith("country.")
 
 

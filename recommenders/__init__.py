@@ -6,6 +6,7 @@ from typing import Any
 FAMILIES: dict[str, str] = {
     "popularity": "recommenders.popularity:Popularity",
     "repeat": "recommenders.repeat:Repeat",
+    "trending": "recommenders.trending:Trending",
     "sar": "recommenders.sar:SAR",
     "item_knn": "recommenders.item_knn:ItemKNN",
     "als": "recommenders.als:ALS",

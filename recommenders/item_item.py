@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from recommenders.base import BLOCK_CELLS, Config, ScoringRecommender, csr_arrays, csr_from
 from recommenders.protocol import Arrays, Interactions
-from scoring.topk import _compiled, top_k
+from scoring.topk import compiled, top_k
 
 DENSE_FROM = 0.2
 """The share of filled cells from which a similarity matrix is kept, and multiplied, densely: measured to be faster."""
@@ -79,7 +79,7 @@ def _strongest(block: NDArray[np.float32], k: int) -> tuple[NDArray[np.intp], ND
     return kept.sum(axis=1), items[kept], values[kept]
 
 
-@_compiled
+@compiled
 def _add_rows(
     left_indptr: NDArray[np.int32],
     left_indices: NDArray[np.int32],

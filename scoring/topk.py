@@ -35,7 +35,7 @@ def top_k(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int32], NDArr
     return items, best
 
 
-def _compiled(function: Function) -> Function:
+def compiled(function: Function) -> Function:
     """Machine code, kept on disk for the next process; where no folder can be written, made anew in each process."""
     try:
         return cast(Function, numba.njit(cache=True, nogil=True)(function))
@@ -43,7 +43,7 @@ def _compiled(function: Function) -> Function:
         return cast(Function, numba.njit(nogil=True)(function))
 
 
-@_compiled
+@compiled
 def _fill(
     scores: NDArray[np.float32],
     bits: NDArray[np.uint32],
@@ -68,7 +68,7 @@ def _fill(
     return -1
 
 
-@_compiled
+@compiled
 def _maxima(scores: NDArray[np.float32], maxima: NDArray[np.float32]) -> bool:
     """The maximum of each group, where column c belongs to group c modulo their number; True if there is a NaN.
 
@@ -85,7 +85,7 @@ def _maxima(scores: NDArray[np.float32], maxima: NDArray[np.float32]) -> bool:
     return nan
 
 
-@_compiled
+@compiled
 def _kth_best(values: NDArray[np.float32], k: int) -> np.float32:
     """The k-th largest of `values`, which are reordered (Hoare's FIND; np.partition takes 4 s to compile)."""
     place = values.size - k
@@ -106,7 +106,7 @@ def _kth_best(values: NDArray[np.float32], k: int) -> np.float32:
     return found
 
 
-@_compiled
+@compiled
 def _reach(
     scores: NDArray[np.float32],
     bits: NDArray[np.uint32],
@@ -132,7 +132,7 @@ def _reach(
     return found
 
 
-@_compiled
+@compiled
 def _key(bits: np.uint32, column: int) -> np.uint64:
     """A number that is smaller for a better score, and for equal scores (0 and -0 are equal) for a lower column."""
     sign = np.uint32(0x80000000)

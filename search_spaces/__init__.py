@@ -6,7 +6,19 @@ from search_spaces.space import Space
 
 SPACES: dict[str, str] = {
     name: f"search_spaces.{name}:SPACE"
-    for name in ("popularity", "repeat", "sar", "item_knn", "als", "bpr", "lmf", "ease", "rp3beta", "lightfm")
+    for name in (
+        "popularity",
+        "repeat",
+        "trending",
+        "sar",
+        "item_knn",
+        "als",
+        "bpr",
+        "lmf",
+        "ease",
+        "rp3beta",
+        "lightfm",
+    )
 }
 """family -> "module:attribute"."""
 

@@ -13,7 +13,7 @@ BENCHMARK = Path(__file__).parent / "benchmarks" / "read_csv.py"
 @pytest.mark.slow
 def test_peak_memory_stays_under_three_times_the_arrays(tmp_path: Path) -> None:
     path = tmp_path / "sales.csv"
-    rows = 4_000_000
+    rows = 6_000_000
     generate = f"import read_csv, pathlib; read_csv.generate(pathlib.Path({str(path)!r}), {rows})"
     subprocess.run([sys.executable, "-c", generate], check=True, cwd=BENCHMARK.parent)
     done = subprocess.run(

@@ -20,10 +20,15 @@ def test_rows_come_back_in_order_with_their_json(tmp_path: Path) -> None:
 
 def test_a_transaction_is_whole_or_not_at_all(tmp_path: Path) -> None:
     ledger = Ledger.create(tmp_path / "ledger.db", {})
-    with pytest.raises(sqlite3.IntegrityError), ledger.transaction():
+    with pytest.raises(sqlite3.IntegrityError):
+        append_both(ledger)
+    assert ledger.rows("trials") == []
+
+
+def append_both(ledger: Ledger) -> None:
+    with ledger.transaction():
         ledger.append("trials", {"trial_uid": "t", "study": "s", "number": 0})
         ledger.append("trials", {"trial_uid": "t", "study": "s", "number": 1})
-    assert ledger.rows("trials") == []
 
 
 def test_a_result_is_recorded_once(tmp_path: Path) -> None:
@@ -58,7 +63,7 @@ def test_another_schema_version_is_a_sentence(tmp_path: Path) -> None:
     ledger.close()
     with sqlite3.connect(tmp_path / "ledger.db") as raw:
         raw.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
-    with pytest.raises(InputError, match="schema version 1, but .* has 99"):
+    with pytest.raises(InputError, match=r"schema version 1, but .* has 99"):
         Ledger.open(tmp_path / "ledger.db")
 
 

@@ -32,7 +32,7 @@ def test_a_typo_in_a_section_names_its_path() -> None:
 
 
 def test_a_wrong_value_is_told_with_its_key() -> None:
-    with pytest.raises(InputError, match="trials: .*greater than or equal to 1.*got 0"):
+    with pytest.raises(InputError, match=r"trials: .*greater than or equal to 1.*got 0"):
         Spec.from_mapping({"trials": 0}, "x.yaml")
 
 

@@ -126,7 +126,7 @@ def _has_pip() -> bool:
 
 
 class Mischief:
-    """What the proxy does to a request before (`refuse`) or after (`forget`) the real server has had it."""
+    """What the proxy does to a request before (`fail`, `hang`, `drop`) or after (`forget`) the real server has had it."""
 
     def __init__(
         self, *, seed: int = 0, fail: float = 0.0, hang: float = 0.0, drop: float = 0.0, forget: float = 0.0
@@ -147,61 +147,63 @@ class Mischief:
         return ""
 
 
+class _Proxy(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, port: int, target: str, mischief: Callable[[], str], hang_s: float, seen: list[str]) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.target, self.mischief, self.hang_s, self.seen = target, mischief, hang_s, seen
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Proxy
+
+    def _pass(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.seen.append(self.headers.get("Authorization", ""))
+        trick = self.server.mischief()
+        if trick == "fail":
+            self._answer(500, b'{"error_code": "INTERNAL_ERROR", "message": "mischief"}')
+        elif trick in ("drop", "hang"):
+            time.sleep(self.server.hang_s if trick == "hang" else 0.0)
+            self.close_connection = True
+        else:
+            status, content = self._ask(body)
+            self.close_connection = trick == "forget"
+            if not self.close_connection:
+                self._answer(status, content)
+
+    do_GET = do_POST = _pass  # noqa: N815
+
+    def _ask(self, body: bytes) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(self.server.target, timeout=30)
+        headers = {"Content-Type": self.headers.get("Content-Type", "application/json")}
+        connection.request(self.command, self.path, body, headers)
+        response = connection.getresponse()
+        content = response.read()
+        connection.close()
+        return response.status, content
+
+    def _answer(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @contextmanager
 def proxy(
     upstream: str, mischief: Callable[[], str], *, hang_s: float = 1.0, port: int = 0, seen: list[str] | None = None
 ) -> Iterator[str]:
     """A server in front of another: passes requests on, or fails, hangs, drops, or forgets to answer what was done."""
     target = upstream.removeprefix("http://")
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _pass(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            trick = mischief()
-            if seen is not None:
-                seen.append(self.headers.get("Authorization", ""))
-            if trick == "fail":
-                return self._answer(500, b'{"error_code": "INTERNAL_ERROR", "message": "mischief"}', {})
-            if trick == "drop":
-                return self._hang_up()
-            if trick == "hang":
-                time.sleep(hang_s)
-                return self._hang_up()
-            connection = http.client.HTTPConnection(target, timeout=30)
-            headers = {"Content-Type": self.headers.get("Content-Type", "application/json")}
-            connection.request(self.command, self.path, body, headers)
-            response = connection.getresponse()
-            content = response.read()
-            connection.close()
-            if trick == "forget":
-                return self._hang_up()
-            return self._answer(response.status, content, {"Server-Behind": response.getheader("Server") or ""})
-
-        do_GET = do_POST = _pass  # noqa: N815
-
-        def _hang_up(self) -> None:
-            self.close_connection = True
-
-        def _answer(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {
-                "Content-Type": "application/json",
-                "Content-Length": str(len(content)),
-                **headers,
-            }.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
+    server = _Proxy(port, target, mischief, hang_s, [] if seen is None else seen)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:

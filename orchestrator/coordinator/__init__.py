@@ -23,6 +23,8 @@ MAX_ATTEMPTS = 3
 """Tries of a task whose worker keeps vanishing."""
 POLL_S = 0.2
 """The longest wait between two looks at the clock."""
+COMMIT_S = 0.05
+"""The shortest time between two commits while there is work: a commit waits for the disk, so a burst shares one."""
 RESERVE = 0.2
 """Share of a budget that is kept for the finalists and the leaderboard."""
 GRACE_S = 1.0
@@ -55,7 +57,7 @@ class Coordinator:
         warn: Callable[[str], None],
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`deadline` is on the clock of time.time(); `show` is called after each step, `warn` with one sentence.
+        """`deadline` is on the clock of time.time(); `show` is called with each commit, `warn` with one sentence.
 
         `interrupted` is asked after each step whether to stop here.
         """
@@ -63,6 +65,9 @@ class Coordinator:
         self._engine = engine
         self._record = Record(ledger)
         self._searches = [Search(study, material, self._record) for study in studies]
+        self._inside: dict[str, list[Search]] = {scope: [] for scope in material.plan.scopes}
+        for search in self._searches:
+            self._inside[search.key.scope].append(search)
         self._began = time.time()
         self._deadline = deadline
         self._show = show
@@ -72,6 +77,7 @@ class Coordinator:
         self._started: set[str] = set()
         self._fresh: dict[str, int] = {}
         self._phase = "defaults"
+        self._commit_at = 0.0
 
     def run(self) -> None:
         """Work until every study is closed and its finalists are tested, or the budget ends.
@@ -140,9 +146,11 @@ class Coordinator:
         self._engine.submit(pending.task)
 
     def _step(self) -> bool:
-        """Commit and show; returns whether the engine still has something. The one place where a run is interrupted."""
-        self._record.commit()
-        self._show(self.progress())
+        """Commit and show, if it is time; returns whether the engine has something. The one place of interruption."""
+        if not self._pending or time.monotonic() >= self._commit_at:
+            self._record.commit()
+            self._show(self.progress())
+            self._commit_at = time.monotonic() + COMMIT_S
         if self._interrupted():
             raise KeyboardInterrupt
         return bool(self._pending)
@@ -224,11 +232,10 @@ class Coordinator:
 
     def progress(self) -> Progress:
         """How far the run is."""
-        scopes = tuple(self._scope_progress(scope) for scope in self._material.plan.scopes)
+        scopes = tuple(self._scope_progress(scope, inside) for scope, inside in self._inside.items())
         return Progress(self._phase, time.time() - self._began, scopes)
 
-    def _scope_progress(self, scope: str) -> ScopeProgress:
-        inside = [search for search in self._searches if search.key.scope == scope]
+    def _scope_progress(self, scope: str, inside: Sequence[Search]) -> ScopeProgress:
         done = sum(search.trials_over for search in inside)
         total = sum(search.trials_planned for search in inside)
         best = max((s for s in inside if s.best), key=lambda s: s.best["score"] if s.best else 0.0, default=None)

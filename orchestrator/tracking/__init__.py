@@ -53,6 +53,7 @@ class Record:
     tags: Mapping[str, str] = field(default_factory=dict)
     status: Status = "RUNNING"
     end_ms: int | None = None
+    """Given with every status but RUNNING, each time: FastTrackML forgets it otherwise."""
 
 
 @dataclass(frozen=True)

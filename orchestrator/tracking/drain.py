@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from orchestrator.errors import InputError
 from orchestrator.tracking import NotSent, Record, Tracker
@@ -16,8 +16,9 @@ POLL_S = 0.05
 ROWS_AT_ONCE = 256
 DRAIN_S, CLOSE_S = 25.0, 5.0
 """After the end of the run: the time to drain, and then to close what is open; 30 s together."""
+LONGEST_WAIT_S = 5.0
 STUBBORN = 8
-"""A record that fails this often, while the server answers others, is set aside and tried again later."""
+"""A record that fails this often with nothing else getting through, while the server answers others, is set aside and tried again later."""
 ASIDE_S = 15.0
 
 
@@ -47,6 +48,7 @@ class Drain:
         self._cursors = outbox.cursors()
         self._deadline: float | None = None
         self._aside_at = 0.0
+        self._fruitless = 0
 
     def run(self) -> bool:
         """Follow the ledger to its end; returns whether everything has arrived. Gives up when patience is over."""
@@ -54,6 +56,8 @@ class Drain:
             self._deliver([] if self._over() else self._feed.reopening(self._cursors))
             while True:
                 last = self._over()  # asked first: what was committed before the end is in the pass that follows
+                if last:
+                    self._feed.recover()
                 if self._feed.changed() or last:
                     self._pass()
                 self._retry_aside(now=last)
@@ -78,23 +82,25 @@ class Drain:
 
     def _deliver(self, records: Sequence[Record]) -> dict[str, str]:
         """Send until all have arrived; gives those that the server refuses (key -> reason), raises NotSent at the end."""
-        left, refused, tries = list(records), dict[str, str](), 0
+        left, refused = list(records), dict[str, str]()
+        self._fruitless = 0
 
         def once() -> None:
-            nonlocal left, tries
-            tries += 1
+            nonlocal left
+            before = len(left)
             try:
                 self._tracker.send(left)
             except NotSent as failure:
                 refused.update({key: why.reason for key, why in failure.refusals.items() if not why.again})
                 left = [r for r in left if r.key in failure.refusals and failure.refusals[r.key].again]
-                if not (left and tries >= STUBBORN and self._server_answers()):
+                self._fruitless = 0 if len(left) < before else self._fruitless + 1
+                if not (left and self._fruitless >= STUBBORN and self._server_answers()):
                     self._raise(failure, left)
                 refused.update({record.key: failure.refusals[record.key].reason for record in left})
 
         if left:
             self._retrying()(once)
-            self._outbox.note_error(next(iter(refused.values()), ""))
+            self._outbox.note_error("")
         return refused
 
     def _raise(self, failure: NotSent, left: Sequence[Record]) -> None:
@@ -106,7 +112,7 @@ class Drain:
             self._deadline = time.monotonic() + self._patience_s
         return Retrying(
             retry=retry_if_exception_type(NotSent),
-            wait=wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.1),
+            wait=lambda _: min(LONGEST_WAIT_S, 0.1 * 2**self._fruitless),
             stop=lambda _: self._over() and time.monotonic() >= (self._deadline or 0.0),
             sleep=self._pause,
             before_sleep=self._note,
@@ -152,11 +158,8 @@ class Drain:
 
     def _close(self) -> None:
         self._deadline = time.monotonic() + CLOSE_S
-        refused = self._deliver(self._feed.closing(self._cursors))
+        self._deliver(self._feed.closing(self._cursors))
         self._tracker.settle()
-        aside = self._outbox.aside()
-        if not refused and not aside:
-            self._outbox.note_error("")
 
 
 def _rows_of(items: Sequence[Item], refused: Mapping[str, str]) -> dict[tuple[Source, int], str]:

@@ -68,6 +68,15 @@ class Feed:
         self.run = RunFacts.from_meta(ledger.meta())
         self._version: object = None
 
+    def recover(self) -> None:
+        """Open the ledger anew, once its writer is gone.
+
+        A writer that was killed may have put a commit on the disk without telling the other connections (SQLite's
+        wal-index comes after the log); it is seen by whoever opens the file when nobody has it open.
+        """
+        self._ledger.close()
+        self._ledger = Ledger.open(self._ledger.path)
+
     def changed(self) -> bool:
         """Whether anyone has written to the ledger since the last call; costs microseconds."""
         version = self._ledger.select("PRAGMA data_version")[0]["data_version"]

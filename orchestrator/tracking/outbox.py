@@ -157,8 +157,8 @@ def read_position(folder: Path) -> Position:
     try:
         uri, error = db.execute("SELECT uri, error FROM destinations ORDER BY used_at DESC LIMIT 1").fetchone()
         cursors = dict(db.execute("SELECT source, seq FROM cursors WHERE uri = ?", (uri,)))
-        (aside,) = db.execute("SELECT COUNT(*) FROM aside WHERE uri = ?", (uri,)).fetchone()
-        return Position(cursors, aside, error)
+        aside, reason = db.execute("SELECT COUNT(*), MIN(reason) FROM aside WHERE uri = ?", (uri,)).fetchone()
+        return Position(cursors, aside, error or reason or "")
     except (sqlite3.Error, TypeError):  # it is being made at this moment
         return Position({}, 0, "")
     finally:

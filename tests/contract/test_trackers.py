@@ -118,7 +118,13 @@ def test_the_latest_step_is_the_value(place: Place) -> None:
 def test_what_comes_later_is_added(place: Place) -> None:
     place.tracker.send([study(), trial()])
     later = Record(
-        "r/t1", "FR/als#t1", "r/FR/als", AT, metrics=(Metric("test.score", 0.2, AT + 50),), status="FINISHED"
+        "r/t1",
+        "FR/als#t1",
+        "r/FR/als",
+        AT,
+        metrics=(Metric("test.score", 0.2, AT + 50),),
+        status="FINISHED",
+        end_ms=AT + 5,
     )
     place.tracker.send([later])
     run = place.run("r/t1")
