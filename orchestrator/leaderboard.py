@@ -14,7 +14,7 @@ from orchestrator.errors import InputError
 from orchestrator.ledger import Ledger
 from orchestrator.spec import GLOBAL
 from orchestrator.tracking.limits import server_name
-from orchestrator.trial import TEST_FOLD
+from orchestrator.trial import TEST_FOLD, State
 from scoring.composite import metric_name
 
 Row = dict[str, Any]
@@ -48,6 +48,7 @@ class TrialRow:
     scope: str
     family: str
     uid: str
+    state: str
     score: float | None
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
@@ -66,7 +67,7 @@ def from_ledger(ledger: Ledger) -> tuple[list[CountryRow], list[TrialRow]]:
     for row in ledger.rows("results"):
         results.setdefault(row["trial_uid"], []).append(row)
     ended = ledger.select(
-        "SELECT t.trial_uid, t.study, s.scope, s.family, t.params, e.score, e.metrics FROM trials t"
+        "SELECT t.trial_uid, t.study, s.scope, s.family, t.params, e.state, e.score, e.metrics FROM trials t"
         " JOIN trial_ends e USING (trial_uid) JOIN studies s USING (study) ORDER BY t.study, t.number"
     )
     trials = [
@@ -99,20 +100,19 @@ def rank(countries: Iterable[CountryRow], trials: Sequence[TrialRow]) -> list[Ro
     with the country's own figures.
     """
     best = _best(trials)
-    counts: dict[tuple[str, str], list[int]] = {}
-    for trial in trials:
-        count = counts.setdefault((trial.scope, trial.family), [0, 0])
-        count[0] += 1
-        count[1] += trial.score is None
+    ended = [trial for trial in trials if trial.state != State.CANCELLED]
+    done = Counter((trial.scope, trial.family) for trial in ended)
+    failed = Counter((trial.scope, trial.family) for trial in ended if trial.score is None)
     rows: list[Row] = []
     for country in countries:
         scope = GLOBAL if country.role == "pooled" else country.country
         inside = sorted((t for (s, _), t in best.items() if s == scope), key=lambda t: (-(t.score or 0.0), t.family))
         if country.role == "skipped" or not inside:
-            rows.append(_row(country, None, None, (0, 0)))
+            rows.append(_empty_row(country))
             continue
         for place, trial in enumerate(inside, start=1):
-            rows.append(_row(country, place, trial, tuple(counts[scope, trial.family])))
+            counts = {"trials": done[scope, trial.family], "failed": failed[scope, trial.family]}
+            rows.append(_row(country, place, trial, counts))
     return rows
 
 
@@ -148,6 +148,7 @@ def _trial(row: Row, results: Sequence[Row], certificate: Mapping[str, Any]) -> 
         scope=row["scope"],
         family=row["family"],
         uid=row["trial_uid"],
+        state=row["state"],
         score=row["score"],
         params=row["params"],
         metrics=row["metrics"],
@@ -165,6 +166,7 @@ def _server_trial(row: Mapping[str, Any], countries: Sequence[str]) -> TrialRow:
         scope=tags["country"],
         family=tags["family"],
         uid=tags["trial_uid"],
+        state=tags["state"],
         score=metrics["score"],
         params={name: _unspelled(value) for name, value in row["params"].items()},
         metrics={name: value for name, value in metrics.items() if _decides(name)},
@@ -214,10 +216,13 @@ def _best(trials: Iterable[TrialRow]) -> dict[tuple[str, str], TrialRow]:
     return best
 
 
-def _row(country: CountryRow, place: int | None, trial: TrialRow | None, counts: Sequence[int]) -> Row:
-    row: Row = {"country": country.country, "role": country.role, "reason": country.reason, "rank": place}
-    if trial is None:
-        return {**row, "family": None, "score": None, "trials": 0, "failed": 0}
+def _empty_row(country: CountryRow) -> Row:
+    reason = country.reason if country.role == "skipped" else f"no trial gave a score ({country.reason})"
+    row = {"country": country.country, "role": country.role, "reason": reason, "rank": None}
+    return {**row, "family": None, "score": None, "trials": 0, "failed": 0}
+
+
+def _row(country: CountryRow, place: int, trial: TrialRow, counts: Mapping[str, int]) -> Row:
     metrics, test = dict(trial.metrics), dict(trial.test)
     users = trial.measured.get("users")
     if country.role == "pooled":
@@ -226,13 +231,15 @@ def _row(country: CountryRow, place: int | None, trial: TrialRow | None, counts:
     shown = {name: value for name, value in metrics.items() if _is_shown(name)}
     tested = {f"test_{name}": value for name, value in test.items() if _is_shown(name)}
     return {
-        **row,
+        "country": country.country,
+        "role": country.role,
+        "reason": country.reason,
+        "rank": place,
         "family": trial.family,
         "score": metrics.get("score"),
         "test_score": tested.get("test_score"),
         "users": users,
-        "trials": counts[0],
-        "failed": counts[1],
+        **counts,
         **shown,
         **tested,
         **{name: trial.measured.get(name) for name in ("model_mb", *MEASURED)},

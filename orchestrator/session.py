@@ -62,7 +62,7 @@ def work(
         finally:
             engine.close()
             _note_session(ledger, spec, "end", exit_code)
-            outbox = sender.finish(DRAIN_S if exit_code == 0 else 0.0)
+            outbox = sender.finish(DRAIN_S if exit_code == 0 and not spec.tracking_offline else 0.0)
     return outbox
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -31,7 +31,6 @@ class TerminalReporter:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.last: RenderableType | None = None
         self._live = Live(console=console, auto_refresh=False, transient=False)
         self._told = 0.0
         self._lines: dict[str, str] = {}
@@ -56,9 +55,8 @@ class TerminalReporter:
 
     def progress(self, progress: Progress, outbox: OutboxState) -> None:
         """Redraw the table, or where there is no terminal print what changed, every few seconds."""
-        self.last = progress_table(progress, outbox)
         if self.console.is_terminal:
-            self._live.update(self.last, refresh=True)
+            self._live.update(progress_table(progress, outbox), refresh=True)
         elif time.monotonic() - self._told >= PLAIN_S or progress.phase == "done":
             self._told = time.monotonic()
             self._print_changes(progress)
@@ -73,7 +71,7 @@ class TerminalReporter:
                 )
 
 
-def progress_table(progress: Progress, outbox: OutboxState) -> RenderableType:
+def progress_table(progress: Progress, outbox: OutboxState) -> Group:
     """One line per country: trials done, best family, best score, time left; below, what was sent."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Country", no_wrap=True)

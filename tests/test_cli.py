@@ -201,7 +201,7 @@ def test_data_check_tells_what_will_be_done(orchestrate: Orchestrate, tmp_path: 
 def test_families_are_listed_with_how_to_install_them(orchestrate: Orchestrate, tmp_path: Path) -> None:
     listed = json.loads(orchestrate("families", "--json").stdout)
     assert {one["status"] for one in listed} <= {"installed", "not installed"}
-    assert [one["family"] for one in listed][:3] == ["popularity", "repeat", "sar"]
+    assert [one["family"] for one in listed][:3] == ["popularity", "repeat", "trending"]
 
 
 def test_a_foreign_package_of_our_name_is_refused_with_how_to_mend_it(tmp_path: Path) -> None:

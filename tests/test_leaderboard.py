@@ -84,7 +84,7 @@ def test_an_unknown_sort_is_a_sentence(rows: list[Row]) -> None:
 
 def test_no_measured_column_ranks() -> None:
     """Seconds differ from run to run: equal scores stand by family, whatever the trial took."""
-    slow = TrialRow("FR", "als", "a", 0.3, {}, {"score": 0.3}, measured={"fit_s": 99.0})
-    fast = TrialRow("FR", "sar", "s", 0.3, {}, {"score": 0.3}, measured={"fit_s": 0.1})
+    slow = TrialRow("FR", "als", "a", "COMPLETE", 0.3, {}, {"score": 0.3}, measured={"fit_s": 99.0})
+    fast = TrialRow("FR", "sar", "s", "COMPLETE", 0.3, {}, {"score": 0.3}, measured={"fit_s": 0.1})
     for order in ([slow, fast], [fast, slow]):
         assert [r["family"] for r in rank(COUNTRIES[:1], order)] == ["als", "sar"]

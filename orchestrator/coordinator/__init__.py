@@ -88,7 +88,8 @@ class Coordinator:
         enough = None if self._deadline is None else self._deadline - RESERVE * (self._deadline - self._began)
         try:
             self._tune(enough, defaults=True)
-            self._check_defaults()
+            if not _passed(enough):
+                self._check_defaults()
             self._phase = "tuning"
             self._tune(enough, defaults=False)
             for search in self._searches:
@@ -100,17 +101,25 @@ class Coordinator:
             self._record.commit()
 
     def _tune(self, limit: float | None, *, defaults: bool) -> None:
-        """Let the searches ask until nothing is left (of `defaults`: one trial each), or the limit has passed."""
+        """Let the searches ask until nothing is left (of `defaults`: one trial each), or the limit has passed.
+
+        The defaults go family by family, the quickest first, so that every country has an answer soon.
+        """
         ready: Iterable[Search] = self._searches
-        while not _passed(limit):
+        if defaults:
+            families = list(dict.fromkeys(search.key.family for search in self._searches))
+            ready = sorted(self._searches, key=lambda search: families.index(search.key.family))
+        while True:
             for search in ready:
                 while search.settle() and not search.finished and not (defaults and search.study.asked):
                     for task, trial, fold in search.ask():
                         self._submit(Pending(task, trial.uid, fold, search, trial))
             if not self._step():
                 return
+            if _passed(limit):
+                self._cancel_all()
+                return
             ready = self._poll(limit)
-        self._cancel_all()
 
     def _test(self, limit: float | None) -> None:
         """Refit the finalists on train and validation, and score them once on the test set."""
@@ -129,7 +138,7 @@ class Coordinator:
     def _check_defaults(self) -> None:
         """Say, before any tuning, where a default gives nonsense; stop where all of them do."""
         if self._searches and not any(search.best for search in self._searches):
-            reason = next((end["reason"] for end in self._record.ends.values() if end["reason"]), "the budget ended")
+            reason = next(end["reason"] for end in self._record.ends.values())
             raise OrchestrateError(f"no family gave a score with its defaults, so nothing is tuned: {reason}")
         for search in self._searches:
             if search.best is None:
@@ -157,7 +166,9 @@ class Coordinator:
 
     def _poll(self, limit: float | None) -> list[Search]:
         """Take what the engine tells; returns the searches that may go on."""
-        wait_s = POLL_S if limit is None else max(0.0, min(POLL_S, limit - time.time()))
+        wait_s = COMMIT_S if self._record.waiting else POLL_S
+        if limit is not None:
+            wait_s = max(0.0, min(wait_s, limit - time.time()))
         touched: dict[int, Search] = {}
         for event in self._engine.poll(wait_s):
             pending = self._pending.get(event.task_id)
@@ -192,7 +203,7 @@ class Coordinator:
         self._forget(pending)
         self._record.note_attempt(pending.uid, pending.fold, RUNG, state, event)
         if pending.search is None or pending.trial is None:
-            self._warn(f"a finalist could not be tested: {reason}")
+            self._warn(f"a finalist of {pending.task.locality} could not be tested: {reason}")
         elif not pending.search.over(pending.trial):
             pending.search.end(pending.trial, state, reason)
             self._drop(pending.trial)

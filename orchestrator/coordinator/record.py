@@ -24,6 +24,11 @@ class Record:
         self.studies = {row["study"] for row in ledger.rows("studies")}
         self.closed = {row["study"] for row in ledger.rows("study_ends")}
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is noted but not committed."""
+        return bool(self._waiting)
+
     def note(self, table: Table, row: Mapping[str, Any]) -> None:
         """Add a row to the next commit."""
         self._waiting.append((table, row))

@@ -63,7 +63,7 @@ class Search:
         for trial in self.generation:
             end = self._record.ends[trial.uid]
             self.study.tell(trial.asked.number, end["score"])
-            self.failed += end["score"] is None
+            self.failed += end["score"] is None and end["state"] != State.CANCELLED
             if end["score"] is not None and (self.best is None or end["score"] > self.best["score"]):
                 self.best = {**end, "params": trial.asked.params}
         self.generation = []

@@ -1,5 +1,9 @@
 """Counts, for every country, what was read, dropped and kept, and what the kept rows are like."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,10 +29,9 @@ class Counts:
 def country_facts(table: Table, counts: Counts, names: tuple[str, ...]) -> tuple[CountryFacts, ...]:
     """The facts of every country of a cleaned table, whose rows stand in the order of (country, time, …)."""
     bounds = np.searchsorted(table.columns["country"], np.arange(len(names) + 1))
-    return tuple(
-        _facts(table, counts, code, name, slice(int(bounds[code]), int(bounds[code + 1])))
-        for code, name in enumerate(names)
-    )
+    rows = [slice(int(start), int(stop)) for start, stop in pairwise(bounds)]
+    with ThreadPoolExecutor(2) as threads:
+        return tuple(threads.map(partial(_facts, table, counts), range(len(names)), names, rows))
 
 
 def _facts(table: Table, counts: Counts, code: int, name: str, rows: slice) -> CountryFacts:
@@ -36,7 +39,7 @@ def _facts(table: Table, counts: Counts, code: int, name: str, rows: slice) -> C
     times = table.columns["time"][rows] if "time" in table.columns and len(users) else None
     pairs = pair_key(users, items)
     order = order_of([pairs])
-    firsts = np.flatnonzero(np.diff(pairs[order], prepend=-1))
+    first = np.diff(pairs[order], prepend=-1) != 0
     n_users, n_items = _n_distinct(users), _n_distinct(items)
     return CountryFacts(
         country=name,
@@ -45,10 +48,10 @@ def _facts(table: Table, counts: Counts, code: int, name: str, rows: slice) -> C
         rows_kept=len(users),
         users=n_users,
         items=n_items,
-        density=len(firsts) / (n_users * n_items) if len(users) else 0.0,
+        density=np.count_nonzero(first) / (n_users * n_items) if len(users) else 0.0,
         first_time=None if times is None else int(times[0]),
         last_time=None if times is None else int(times[-1]),
-        repeat_share=None if times is None else _repeat_share(times[order], firsts),
+        repeat_share=None if times is None else _repeat_share(times, order, first),
     )
 
 
@@ -62,7 +65,8 @@ def _n_distinct(codes: NDArray[np.int32]) -> int:
     return int(np.count_nonzero(seen))
 
 
-def _repeat_share(times: NDArray[np.int64], firsts: NDArray[np.intp]) -> float:
-    """Share of rows later than the first of their pair; rows stand pair by pair, beginning at `firsts`."""
-    lengths = np.diff(np.append(firsts, len(times)))
-    return float(np.mean(times > np.repeat(np.minimum.reduceat(times, firsts), lengths)))
+def _repeat_share(times: NDArray[np.int64], order: NDArray[np.int64], first: NDArray[np.bool_]) -> float:
+    """Share of rows later than the first of their pair; `order` goes pair by pair, each from its `first` row on."""
+    others = np.flatnonzero(~first)
+    firsts = np.flatnonzero(first)[np.cumsum(first, dtype=np.int64)[others] - 1]
+    return np.count_nonzero(times[order[others]] > times[order[firsts]]) / len(times)

@@ -1,6 +1,6 @@
 """Puts rows into the one order that depends on nothing but their contents, and finds the rows that are equal."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,24 +9,29 @@ from numpy.typing import NDArray
 from orchestrator.data.table import Table
 
 _PIECE = 1 << 20
+_FEW = 1 << 10
 _FIRST = ("country", "time", "user", "item")
 
 
 def sort_rows(table: Table) -> NDArray[np.bool_]:
     """Sort by (country, time, user, item) and then all other columns; (n,) True for rows equal to the one before.
 
-    The other columns are compared only where these four are equal.
+    Most rows find their place by the upper bits of these four; what is left is compared only where those are equal.
     """
-    table.keep(order_of(_first_keys(table)))
-    same = np.ones(max(len(table) - 1, 0), dtype=np.bool_)
+    order, tied = _order_of_upper_bits(table.columns)
+    rows = order[tied]
+    order[tied] = rows[order_of(_first_keys(table.columns, rows))]
+    table.keep(order)
+    same = np.diff(tied) == 1
     for role in _FIRST:
         if role in table.columns:
-            same &= table.columns[role][1:] == table.columns[role][:-1]
+            values = table.columns[role][tied]
+            same &= values[1:] == values[:-1]
     duplicates = np.zeros(len(table), dtype=np.bool_)
-    tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
-    if len(tied):
-        group = np.cumsum(~np.insert(same, 0, False)[tied], dtype=np.intp)
-        duplicates[tied] = _sort_ties(table, tied, group)
+    if same.any():
+        together = np.append(same, False) | np.insert(same, 0, False)
+        group = np.cumsum(~np.insert(same, 0, False)[together], dtype=np.intp)
+        duplicates[tied[together]] = _sort_ties(table, tied[together], group)
     return duplicates
 
 
@@ -48,7 +53,7 @@ def order_of(keys: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
 def _pass(key: NDArray[np.int64], before: NDArray[np.int64] | None, shift: int, low: int) -> NDArray[np.int64]:
     """The order `before`, stably sorted by 63 - low bits of the key; worked in pieces, so that one array is all it takes."""
     order = np.empty(len(key), dtype=np.int64)
-    pieces = [slice(start, min(start + _PIECE, len(key))) for start in range(0, len(key), _PIECE)]
+    pieces = _pieces(len(key))
     for rows in pieces:
         part = (key[rows] if before is None else key[before[rows]]) >> shift
         part &= (1 << (63 - low)) - 1
@@ -70,17 +75,48 @@ def pair_key(users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.i
     return key
 
 
-def _first_keys(table: Table) -> Iterator[NDArray[np.int64]]:
-    """(user, item), then (country, time): made when asked for, so that no two stand in memory together."""
-    columns = table.columns
-    yield pair_key(columns["user"], columns["item"])
-    when = columns["country"].astype(np.int64)
-    if "time" in columns and len(when):
-        earliest = int(columns["time"].min())
-        when *= int(columns["time"].max()) - earliest + 1
-        when += columns["time"]
-        when -= earliest
-    yield when
+def _order_of_upper_bits(columns: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """The order of the rows by what fits above a position in 63 bits, and the places whose neighbour is equal in that."""
+    n = len(columns["user"])
+    packed = np.zeros(n, dtype=np.int64)
+    room = 63 - (low := max(n - 1, 1).bit_length())
+    for role in _FIRST:
+        if role in columns:
+            room -= _push(packed, columns[role], _unit(columns[role]) if role == "time" else 1, room)
+    for rows in _pieces(n):
+        packed[rows] = packed[rows] << low | np.arange(rows.start, rows.stop)
+    packed.sort()
+    same = np.zeros(n + 1, dtype=np.bool_)
+    same[1:n] = (packed[1:] ^ packed[:-1]) < 1 << low
+    packed &= (1 << low) - 1
+    return packed, np.flatnonzero(same[:-1] | same[1:])
+
+
+def _push(packed: NDArray[np.int64], values: NDArray[Any], unit: int, room: int) -> int:
+    """Put the upper bits of values, counted in units, below what is packed; how many bits, at most `room`."""
+    lowest = int(values.min(initial=0))
+    size = ((int(values.max(initial=0)) - lowest) // unit).bit_length()
+    taken = min(size, room)
+    for rows in _pieces(len(values)):
+        packed[rows] = packed[rows] << taken | (values[rows].astype(np.int64) - lowest) // unit >> (size - taken)
+    return taken
+
+
+def _unit(times: NDArray[np.int64]) -> int:
+    """Seconds in a day or a minute where all times are whole ones, else 1: the fewer bits a time has, the better."""
+    return next(unit for unit in (86_400, 60, 1) if not (times[:_FEW] % unit).any() and not (times % unit).any())
+
+
+def _pieces(n: int) -> list[slice]:
+    return [slice(start, min(start + _PIECE, n)) for start in range(0, n, _PIECE)]
+
+
+def _first_keys(columns: Mapping[str, NDArray[Any]], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """(user, item), time and country of some rows, each >= 0."""
+    yield pair_key(columns["user"][rows], columns["item"][rows])
+    if "time" in columns:
+        yield columns["time"][rows] - columns["time"].min(initial=0)
+    yield columns["country"][rows].astype(np.int64)
 
 
 def _sort_ties(table: Table, tied: NDArray[np.intp], group: NDArray[np.intp]) -> NDArray[np.bool_]:

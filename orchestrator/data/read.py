@@ -1,7 +1,8 @@
 """Reads files of sales into cleaned, integer-coded interactions: the way in for a user's own data."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -95,7 +96,8 @@ class _Reader:
         for key, name in _keys(self._reading).items():
             column, values = self._columns[key], block.column(name)
             if isinstance(column, CodedColumn):
-                _append_names(column, values, name)
+                with _refusing_other_than_names(name):
+                    column.append_names(values)
             else:
                 column.append(self._times.read(values) if key == "time" else read_numbers(values))
         if "split" in self._reading:
@@ -115,7 +117,11 @@ class _Reader:
             column.truncate(size)
 
     def _table(self) -> Table:
-        words = {key: column.merge() for key, column in self._columns.items() if isinstance(column, CodedColumn)}
+        words = {}
+        for key, name in _keys(self._reading).items():
+            if isinstance(column := self._columns[key], CodedColumn):
+                with _refusing_other_than_names(name):
+                    words[key] = column.merge()
         columns = {key: column.values for key, column in self._columns.items()}
         reading = {role: ", ".join(names) for role, names in self._reading.items()}
         table = Table(columns, words, reading, self._notes())
@@ -146,9 +152,10 @@ def _keys(reading: Reading) -> dict[str, str]:
     return keys
 
 
-def _append_names(column: CodedColumn, names: pa.Array, name: str) -> None:
+@contextmanager
+def _refusing_other_than_names(name: str) -> Iterator[None]:
     try:
-        column.append_names(names)
+        yield
     except OverflowError as error:
         raise InputError(
             f"a column of names must repeat its values, but `{name}` has {error}; "
@@ -156,7 +163,7 @@ def _append_names(column: CodedColumn, names: pa.Array, name: str) -> None:
         ) from error
     except pa.ArrowException as error:
         raise InputError(
-            f"a column of names must hold text or numbers, but `{name}` holds {names.type}; give another column"
+            f"a column of names must hold text or numbers, but `{name}` does not ({error}); give another column"
         ) from error
 
 

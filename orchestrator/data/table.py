@@ -1,6 +1,7 @@
 """The rows as they were read: one array a role, names as codes into vocabularies. What `clean` takes."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,10 @@ class Table:
         return len(self.columns["user"])
 
     def keep(self, rows: NDArray[np.bool_] | NDArray[np.integer]) -> None:
-        """Reduce, or reorder, every column to `rows`, one column at a time."""
-        for role in list(self.columns):
+        """Reduce, or reorder, every column to `rows`, two columns at a time, for the sake of memory."""
+
+        def keep(role: str) -> None:
             self.columns[role] = self.columns[role][rows]
+
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(keep, self.columns))

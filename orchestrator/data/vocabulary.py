@@ -7,6 +7,8 @@ import pyarrow as pa
 from numpy.typing import DTypeLike, NDArray
 
 _FIRST_CAPACITY = 65_536
+_WAITING_BYTES = 1 << 24
+"""Of names that are coded together at least: as many as fit beside the blocks that Arrow reads ahead."""
 
 
 class GrowingColumn:
@@ -42,18 +44,19 @@ class GrowingColumn:
 class CodedColumn(GrowingColumn):
     """A column of names, kept as codes into a vocabulary that grows with it; -1 is a missing name.
 
-    Each block is coded against its own distinct values at once. Those are merged into the vocabulary when they have
-    become twice as many as it holds, so that all merging together hashes the distinct values of all blocks one and a
-    half times, however many names there are.
+    Names wait as they came until they are large enough to be coded together behind the vocabulary. Waiting for twice
+    its size keeps the hashing at one and a half times the names, however many different ones there are.
     """
 
     def __init__(self, dtype: DTypeLike = np.int32) -> None:
         super().__init__(dtype)
         self._limit = int(np.iinfo(np.dtype(dtype)).max)
         self._words = pa.array([], pa.string())
-        self._pending: list[tuple[int, pa.Array]] = []
-        """(first row, distinct values) of each block whose codes are still its own."""
-        self._n_pending = 0
+        self._waiting: list[pa.Array] = []
+        self._waiting_bytes = 0
+
+    def __len__(self) -> int:
+        return super().__len__() + sum(map(len, self._waiting))
 
     def append_names(self, names: pa.Array) -> None:
         """Add a block of strings, numbers or anything else that Arrow can write as a string.
@@ -62,13 +65,9 @@ class CodedColumn(GrowingColumn):
         """
         if pa.types.is_dictionary(names.type):
             names = names.dictionary_decode()
-        encoded = names.dictionary_encode()
-        words = encoded.dictionary.cast(pa.string())
-        self._check(len(words))
-        self._pending.append((len(self), words))
-        self._n_pending += len(words)
-        self.append(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
-        if self._n_pending >= max(2 * len(self._words), _FIRST_CAPACITY):
+        self._waiting.append(names.cast(pa.string()))
+        self._waiting_bytes += self._waiting[-1].nbytes
+        if self._waiting_bytes >= max(2 * self._words.nbytes, _WAITING_BYTES):
             self.merge()
 
     def truncate(self, size: int) -> None:
@@ -78,21 +77,14 @@ class CodedColumn(GrowingColumn):
         self._words = self._words.slice(0, int(self.values.max(initial=-1)) + 1)
 
     def merge(self) -> pa.Array:
-        """Bring all codes to the one vocabulary, and return it: distinct names in order of appearance."""
-        if not self._pending:
+        """Code what waits, and return the vocabulary: distinct names in order of appearance. Raises OverflowError."""
+        if not len(names := pa.chunked_array(self._waiting, pa.string())):
             return self._words
-        merged = pa.concat_arrays([self._words, *(words for _, words in self._pending)]).dictionary_encode()
-        self._check(len(merged.dictionary))
-        codes = merged.indices.to_numpy(zero_copy_only=False)
-        stops = [start for start, _ in self._pending[1:]] + [len(self)]
-        offset = len(self._words)
-        for (start, words), stop in zip(self._pending, stops, strict=True):
-            of_block = np.append(codes[offset : offset + len(words)], -1)  # the last place answers for code -1
-            self._values[start:stop] = of_block[self._values[start:stop]]
-            offset += len(words)
-        self._words, self._pending, self._n_pending = merged.dictionary, [], 0
-        return self._words
-
-    def _check(self, n_words: int) -> None:
-        if n_words > self._limit:
+        coded = pa.chunked_array([self._words, *names.chunks]).dictionary_encode()
+        n_before, self._words = len(self._words), coded.chunk(coded.num_chunks - 1).dictionary
+        self._waiting, self._waiting_bytes = [], 0
+        if len(self._words) > self._limit:
             raise OverflowError(f"more than {self._limit:,} different values")
+        for block in coded.slice(n_before).chunks:
+            self.append(block.indices.fill_null(-1).to_numpy(zero_copy_only=False))
+        return self._words

@@ -8,27 +8,20 @@ Everybody takes turns, and nobody's task does any work. Run it: `python tests/be
 """
 
 import argparse
-import cProfile
 import gc
 import os
-import pstats
 import statistics
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-
-import no_op
 import numpy as np
-import ray
-from ray import tune
-from ray.tune.search.optuna import OptunaSearch
+import tune_no_op
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -49,7 +42,6 @@ BOUND_MS = 5.0
 """What a trial may cost on `local` and `ray`."""
 FAMILY = "no_op"
 SPACE: Space = {"rate": Float(1e-3, 1.0, log=True), "size": Int(1, 100), "kind": Choice(("a", "b", "c"))}
-TUNE_SPACE = {"rate": tune.loguniform(1e-3, 1.0), "size": tune.randint(1, 101), "kind": tune.choice(["a", "b", "c"])}
 DEFAULTS = {"rate": 0.1, "size": 10, "kind": "a"}
 PARTS = ("ask", "tell", "cut tasks", "submit", "poll", "commit", "progress")
 
@@ -75,7 +67,7 @@ class Size:
 class Clock:
     """Seconds and calls by part."""
 
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
     calls: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
@@ -143,14 +135,14 @@ def material(size: Size, clock: Clock) -> NoOpMaterial:
     return NoOpMaterial(spec, plan, split, Path("store"), "0" * 16, scopes, {FAMILY: "0" * 16}, clock)
 
 
-def ours(name: str, size: Size, folder: Path, profile: cProfile.Profile | None = None) -> Figure:
+def ours(name: str, size: Size, folder: Path) -> Figure:
     """One run on the engine of that name; its ledger stays in the folder."""
     begun = time.perf_counter()
     engine = open_engine(name, EngineOptions(size.workers, 1, folder / "logs"))
     try:
         warm_up(engine, folder / "workers")
         start_s = time.perf_counter() - begun
-        return replace(run(engine, size, folder / "ledger.db", profile), start_s=start_s)
+        return replace(run(engine, size, folder / "ledger.db"), start_s=start_s)
     finally:
         engine.close()
 
@@ -168,15 +160,14 @@ def warm_up(engine: Engine, folder: Path) -> None:
         raise RuntimeError("a worker did not start")
 
 
-def run(engine: Engine, size: Size, path: Path, profile: cProfile.Profile | None) -> Figure:
+def run(engine: Engine, size: Size, path: Path) -> Figure:
     """Work on a run of no-op trials to its end."""
     ledger, clock = TimedLedger.create(path, {"benchmark": "trial_overhead"}), Clock()
     ledger.clock = clock
     clock.watch(engine, submit="submit", poll="poll")
     gc.collect()
     began, cpu = time.perf_counter(), time.process_time()
-    with profile or nullcontext():
-        coordinate(engine, size, ledger, clock)
+    coordinate(engine, size, ledger, clock)
     ms, cpu_ms = (1e3 * each / size.ours for each in (time.perf_counter() - began, time.process_time() - cpu))
     complete = ledger.select("SELECT COUNT(*) AS n FROM trial_ends WHERE state = 'COMPLETE'")[0]["n"]
     ledger.close()
@@ -200,60 +191,10 @@ def _refuse(sentence: str) -> None:
     raise RuntimeError(sentence)
 
 
-class NoOpTrainable(tune.Trainable):  # type: ignore[misc]
-    """As lean as Tune allows: a class, which needs no thread, that reports once and saves nothing."""
-
-    def step(self) -> dict[str, Any]:
-        return {"score": no_op.score_of(self.config), "done": True}
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.config = new_config
-        return True
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        return None
-
-    def load_checkpoint(self, checkpoint: object) -> None:
-        return None
-
-
-class Ends(tune.Callback):  # type: ignore[misc]
-    """When Tune's trials ended, on the driver's clock."""
-
-    def __init__(self) -> None:
-        self.at: list[float] = []
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.at.append(time.perf_counter())
-
-
-def ray_tune(trials: int, size: Size, folder: Path, *, reuse_actors: bool) -> Figure:
-    """One experiment of Ray Tune on a Ray of its own."""
+def theirs(trials: int, size: Size, folder: Path, *, reuse_actors: bool) -> Figure:
+    """One experiment of Ray Tune."""
     gc.collect()
-    begun, ends = time.perf_counter(), Ends()
-    ray.init(
-        address="local", num_cpus=size.workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
-    try:
-        tuner = tune.Tuner(
-            NoOpTrainable,
-            param_space=TUNE_SPACE,
-            tune_config=tune.TuneConfig(
-                metric="score",
-                mode="max",
-                search_alg=OptunaSearch(seed=0),
-                num_samples=trials,
-                max_concurrent_trials=size.workers,
-                reuse_actors=reuse_actors,
-            ),
-            run_config=tune.RunConfig(storage_path=str(folder), verbose=0, callbacks=[ends]),
-        )
-        results = tuner.fit()
-    finally:
-        ray.shutdown()
-    if results.num_errors or len(ends.at) != trials:
-        raise RuntimeError(f"Ray Tune must complete {trials} trials, but {len(ends.at)} did")
-    return Figure(ends.at[0] - begun, 1e3 * (ends.at[-1] - ends.at[0]) / (trials - 1))
+    return Figure(*tune_no_op.run(trials, size.workers, folder, reuse_actors=reuse_actors))
 
 
 Contestant = Callable[[Path], Figure]
@@ -265,8 +206,8 @@ def contestants(size: Size) -> dict[str, Contestant]:
         "inline": lambda folder: ours("inline", size, folder),
         "local": lambda folder: ours("local", size, folder),
         "ray": lambda folder: ours("ray", size, folder),
-        "Ray Tune, reuse_actors": lambda folder: ray_tune(size.tune_trials, size, folder, reuse_actors=True),
-        "Ray Tune, defaults": lambda folder: ray_tune(size.tune_default_trials, size, folder, reuse_actors=False),
+        "Ray Tune, reuse_actors": lambda folder: theirs(size.tune_trials, size, folder, reuse_actors=True),
+        "Ray Tune, defaults": lambda folder: theirs(size.tune_default_trials, size, folder, reuse_actors=False),
     }
 
 
@@ -310,7 +251,7 @@ def parts_table(figures: Mapping[str, Sequence[Figure]], trials: int) -> Table:
             for one in quickest.values()
         )
         table.add_row(part, *cells)
-    rests = (one.ms - 1e3 * one.clock.seconds.total() / trials for one in quickest.values())
+    rests = (one.ms - 1e3 * sum(one.clock.seconds.values()) / trials for one in quickest.values())
     table.add_row("rest", *(f"{rest:.2f}" for rest in rests), end_section=True)
     table.add_row("all", *(f"{one.ms:.2f}" for one in quickest.values()))
     table.add_row("driver on a core", *(f"{one.cpu_ms:.2f}" for one in quickest.values()))
@@ -325,13 +266,6 @@ def verdict(figures: Mapping[str, Sequence[Figure]]) -> str:
     return f"bound {BOUND_MS:g} ms a trial: {'held' if held else 'NOT held'} by the medians ({said})"
 
 
-def profiled(name: str, size: Size, folder: Path) -> None:
-    """Print what one run of ours calls, by its own time."""
-    profile = cProfile.Profile()
-    ours(name, size, folder / f"{name}-profile", profile)
-    pstats.Stats(profile).sort_stats("tottime").print_stats(35)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--studies", type=int, default=8)
@@ -340,17 +274,11 @@ def main() -> None:
     parser.add_argument("--tune-default-trials", type=int, default=8, help="of Ray Tune as it comes")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--profile", metavar="ENGINE", help="profile one run on this engine instead")
     parser.add_argument("--folder", type=Path, help="where ledgers and logs are written and kept; else they go")
     given = vars(parser.parse_args())
-    engine, kept = given.pop("profile"), given.pop("folder")
-    size, console = Size(**given), Console(width=120)
+    kept = given.pop("folder")
     with tempfile.TemporaryDirectory() as temporary:
-        folder = (kept or Path(temporary)).absolute()
-        if engine:
-            profiled(engine, size, folder)
-            return
-        report(size, folder, console)
+        report(Size(**given), (kept or Path(temporary)).absolute(), Console(width=120))
 
 
 def report(size: Size, folder: Path, console: Console) -> None:

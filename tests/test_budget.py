@@ -1,0 +1,88 @@
+"""Budgets hold: what is over is kept, what is not is cancelled, and the exit code says whether somebody went without."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestrator.api import leaderboard_rows, resume, tune
+from orchestrator.cli import main
+from orchestrator.errors import OrchestrateError
+from orchestrator.ledger import Ledger
+from orchestrator.runs import LEDGER, find_run
+from orchestrator.spec import Spec
+from tests.contract.test_promises import settings
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget counts from the start of the process, which for a test is now."""
+    began = time.time()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: began)
+
+
+def test_a_budget_ends_the_tuning_and_keeps_what_is_over(shop_csv: Path, tmp_path: Path, clock: None) -> None:
+    spec = {
+        **settings(shop_csv, tmp_path),
+        "family": "bpr,popularity",
+        "trials": 5000,
+        "budget": "12s",
+        "engine": "local",
+    }
+    result = tune(Spec.from_mapping(spec, "test"))
+    ledger = Ledger.open(result.folder / LEDGER)
+    states = {row["state"] for row in ledger.rows("trial_ends")}
+    assert states == {"COMPLETE", "CANCELLED"}
+    assert {row["state"] for row in ledger.rows("study_ends")} <= {"STOPPED", "EXHAUSTED"}
+    assert result.unanswered == []
+    tested = [row for row in result.rows if row["rank"] == 1 and row["role"] == "tuned"]
+    assert all(row["test_score"] is not None for row in tested)
+    over = sum(row["state"] == "COMPLETE" for row in ledger.rows("trial_ends"))
+    assert sum(row["trials"] for row in result.rows if row["country"] != "Cimbria") < over + 1
+
+
+def test_a_run_that_a_budget_ended_is_over(shop_csv: Path, tmp_path: Path, clock: None) -> None:
+    spec = {
+        **settings(shop_csv, tmp_path),
+        "family": "bpr,popularity",
+        "trials": 5000,
+        "budget": "8s",
+        "engine": "local",
+    }
+    run = tune(Spec.from_mapping(spec, "test")).folder
+    before = leaderboard_rows(run)
+    resume(run, {"engine": "inline"})
+    assert leaderboard_rows(run) == before
+
+
+def test_a_budget_too_small_for_an_answer_is_exit_code_4(
+    shop_csv: Path, tmp_path: Path, clock: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(json.dumps({**settings(shop_csv, tmp_path / "runs"), "budget": "0.01s"}))
+    monkeypatch.setattr(sys, "argv", ["orchestrate", "tune", "--config", str(config)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 4
+    written = capsys.readouterr()
+    assert "the budget left no answer for Aland, Borduria, Cimbria" in written.err
+    assert {row["reason"].split(" (")[0] for row in leaderboard_rows(find_run(tmp_path / "runs", None))} == {
+        "no trial gave a score"
+    }
+
+
+def test_a_trial_past_its_limit_is_a_timeout_and_no_score(shop_csv: Path, tmp_path: Path) -> None:
+    spec = {
+        **settings(shop_csv, tmp_path),
+        "family": "ease",
+        "trials": 2,
+        "trial_timeout": "0.0001s",
+        "engine": "inline",
+    }
+    with pytest.raises(OrchestrateError, match="no family gave a score with its defaults"):
+        tune(Spec.from_mapping(spec, "test"))
+    ends = Ledger.open(find_run(tmp_path, None) / LEDGER).rows("trial_ends")
+    assert {(row["state"], row["score"]) for row in ends} == {("TIMEOUT", None)}
