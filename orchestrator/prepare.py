@@ -119,7 +119,7 @@ def check_countries(spec: Spec, data: Data) -> None:
 def resolve_rules(spec: Spec, data: Data) -> Rules:
     """The evaluation's settings with `auto` decided by the data."""
     seen = spec.evaluation.seen
-    exclude = seen == "exclude" or (seen == "auto" and repeat_share(data) < REPEATS)
+    exclude = bool(seen == "exclude" or (seen == "auto" and repeat_share(data) < REPEATS))
     return Rules(exclude_seen=exclude, cold_users=spec.evaluation.cold_users, cold_items=spec.evaluation.cold_items)
 
 

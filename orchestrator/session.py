@@ -48,7 +48,7 @@ def work(
         engine = open_engine(spec.engine, _engine_options(spec, folder))
         stack.callback(engine.close)
         _note_session(ledger, spec, "start", None)
-        sender = start_sender(folder, uri)
+        sender = None if spec.tracking_offline else start_sender(folder, uri)
         try:
             with _signals() as interrupted:
                 _coordinate(folder, ledger, material, studies, engine, reporter, interrupted)
@@ -62,8 +62,9 @@ def work(
         finally:
             engine.close()
             _note_session(ledger, spec, "end", exit_code)
-            outbox = sender.finish(DRAIN_S if exit_code == 0 and not spec.tracking_offline else 0.0)
-    return outbox
+            if sender is not None:
+                sender.finish(_drain_s(spec) if exit_code == 0 else 0.0)
+    return outbox_state(folder)
 
 
 def run_facts(spec: Spec, name: RunName, prepared: Prepared, material: Material, uri: str) -> dict[str, Any]:
@@ -120,7 +121,6 @@ def _coordinate(
     interrupted: Callable[[], bool],
 ) -> None:
     spec = material.spec
-    began = psutil.Process().create_time()
     shown = 0.0
 
     def show(progress: Any) -> None:
@@ -134,7 +134,7 @@ def _coordinate(
         studies,
         ledger,
         engine,
-        deadline=None if spec.budget_s is None else began + spec.budget_s,
+        deadline=_deadline(spec),
         show=show,
         warn=reporter.warn,
         interrupted=interrupted,
@@ -152,6 +152,17 @@ def make_study(key: StudyKey, *, seed: int, trials: int) -> Study:
     """A family's study: its space, and the defaults of its config."""
     defaults = load_family(key.family).config_type().model_dump(mode="json")
     return Study(key, load_space(key.family), defaults, seed=seed, trials=trials)
+
+
+def _deadline(spec: Spec) -> float | None:
+    """When the budget, which counts from the start of the process, is over."""
+    return None if spec.budget_s is None else psutil.Process().create_time() + spec.budget_s
+
+
+def _drain_s(spec: Spec) -> float:
+    """How long to wait for the tracking server: a budget holds for this too."""
+    deadline = _deadline(spec)
+    return DRAIN_S if deadline is None else min(DRAIN_S, max(0.0, deadline - time.time()))
 
 
 def _engine_options(spec: Spec, folder: Path) -> EngineOptions:

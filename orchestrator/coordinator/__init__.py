@@ -25,8 +25,8 @@ POLL_S = 0.2
 """The longest wait between two looks at the clock."""
 COMMIT_S = 0.05
 """The shortest time between two commits while there is work: a commit waits for the disk, so a burst shares one."""
-RESERVE = 0.2
-"""Share of a budget that is kept for the finalists and the leaderboard."""
+RESERVE, RESERVE_S = 0.2, 10.0
+"""What is kept of a budget for the finalists and the leaderboard: this share, or so many seconds up to half of it."""
 GRACE_S = 1.0
 """What a cancelled task gets to stop by itself."""
 
@@ -85,7 +85,7 @@ class Coordinator:
         Raises OrchestrateError where no family gives a score at all, and KeyboardInterrupt where it was interrupted:
         what was recorded until then is committed.
         """
-        enough = None if self._deadline is None else self._deadline - RESERVE * (self._deadline - self._began)
+        enough = None if self._deadline is None else self._deadline - _reserve(self._deadline - self._began)
         try:
             self._tune(enough, defaults=True)
             if not _passed(enough):
@@ -260,6 +260,10 @@ class Coordinator:
             best_score=best.best["score"] if best and best.best else None,
             left_s=(time.time() - self._began) * (total - done) / fresh if fresh else None,
         )
+
+
+def _reserve(budget_s: float) -> float:
+    return min(max(RESERVE * budget_s, RESERVE_S), budget_s / 2)
 
 
 def _passed(limit: float | None) -> bool:

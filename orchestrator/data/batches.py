@@ -1,8 +1,8 @@
 """Streams the wanted columns of a CSV or Parquet file, block by block."""
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -29,6 +29,8 @@ class Dialect:
     delimiter: str
     encoding: str = "utf8"
     newlines_in_values: bool = False
+    types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    """Columns that hold nothing but plain numbers or dates, which Arrow reads on its way; all others are text."""
 
 
 class Restart:
@@ -48,13 +50,17 @@ def sample(file: File) -> pa.Table:
         raise _not_csv(file, error) from error
 
 
-def batches(file: File, names: Sequence[str]) -> Iterator[pa.RecordBatch | Restart]:
-    """The columns `names` of a file in blocks. A `Restart` among them voids all blocks before it. Raises InputError."""
+def batches(file: File, names: Sequence[str], types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch | Restart]:
+    """The columns `names` of a file in blocks. A `Restart` among them voids all blocks before it. Raises InputError.
+
+    Columns of CSV come as text; where `types` names another type, in that, if all values of the columns with it are so
+    written. Those of Parquet come as they are.
+    """
     if file.kind == "parquet":
         yield from _parquet_batches(file, names)
         return
     with file.open() as stream:
-        dialect: Dialect | None = _dialect(file, _head(stream))
+        dialect: Dialect | None = replace(_dialect(file, _head(stream)), types=types)
     while dialect:
         try:
             yield from _csv_batches(file, names, dialect)
@@ -81,7 +87,7 @@ def _options(dialect: Dialect, names: Sequence[str], *, skip_bad: bool = False) 
         ),
         "convert_options": pa_csv.ConvertOptions(
             include_columns=list(names),
-            column_types={name: pa.string() for name in names},
+            column_types={name: dialect.types.get(name, pa.string()) for name in names},
             null_values=_MISSING,
             strings_can_be_null=True,
         ),
@@ -90,6 +96,8 @@ def _options(dialect: Dialect, names: Sequence[str], *, skip_bad: bool = False) 
 
 def _other_dialect(dialect: Dialect, error: str) -> Dialect | None:
     """What else the file may be, judging by what Arrow stumbled over; None when there is nothing left to try."""
+    if "conversion error to" in error and dialect.types:
+        return replace(dialect, types={name: one for name, one in dialect.types.items() if str(one) not in error})
     if "UTF8" in error and dialect.encoding == "utf8":
         return replace(dialect, encoding="latin-1")
     if "columns, got" in error and not dialect.newlines_in_values:

@@ -1,8 +1,10 @@
 """Reads files of sales into cleaned, integer-coded interactions: the way in for a user's own data."""
 
 import time
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +24,8 @@ ONE_COUNTRY = "market"
 """The name of the only country of data without a country column."""
 
 _NUMBERS = ("price", "spend", "quantity", "rating", "weight")
+_BLOCKS_AHEAD = 16
+"""Blocks that are parsed, at most, before the slowest column has taken the first of them."""
 
 
 def read_data(source: str, *, columns: Mapping[str, str] | None = None, now: float | None = None) -> Data:
@@ -75,39 +79,64 @@ class _Reader:
         self._reading = reading
         self._given = given
         self._times = TimeReader()
-        self._columns = {key: self._column(key) for key in _keys(reading)}
-        if given is not None or "split" in reading:
-            self._columns["given"] = GrowingColumn(np.int8)
+        self._names = _names(reading)
+        self._columns = {key: self._column(key) for key in (*self._names, *([] if given is None else ["given"]))}
+        self._running: deque[list[Future[None]]] = deque()
 
     def read(self, files: Sequence[File]) -> Table:
+        """All rows. Each column is filled by a thread of its own, while this one parses the blocks to come."""
         names = sorted({name for names in self._reading.values() for name in names})
-        for number, file in enumerate(files):
-            start = len(self._columns["user"])
-            for block in batches(file, names):
-                if isinstance(block, Restart):
-                    self._truncate(start)
-                else:
-                    self._append(block, None if self._given is None else self._given[number])
+        with ExitStack() as stack:
+            threads = {key: stack.enter_context(ThreadPoolExecutor(1)) for key in self._columns}
+            for number, file in enumerate(files):
+                self._finish_all_but(0)
+                start = len(self._columns["user"])
+                label = None if self._given is None else self._given[number]
+                for block in batches(file, names, self._types()):
+                    if isinstance(block, Restart):
+                        self._finish_all_but(0)
+                        self._truncate(start)
+                        continue
+                    self._running.append([threads[key].submit(self._append, key, block, label) for key in threads])
+                    self._finish_all_but(_BLOCKS_AHEAD)
+            self._running.append([threads[key].submit(self._merge, key) for key in threads])
+            self._finish_all_but(0)
         table = self._table()
         pa.default_memory_pool().release_unused()
         return table
 
-    def _append(self, block: pa.RecordBatch, label: int | None) -> None:
-        for key, name in _keys(self._reading).items():
-            column, values = self._columns[key], block.column(name)
-            if isinstance(column, CodedColumn):
-                with _refusing_other_than_names(name):
-                    column.append_names(values)
-            else:
-                column.append(self._times.read(values) if key == "time" else read_numbers(values))
-        if "split" in self._reading:
-            self._columns["given"].append(_labels(block.column(self._reading["split"][0])))
-        elif label is not None:
-            self._columns["given"].append(np.full(len(block), label, dtype=np.int8))
+    def _finish_all_but(self, n_blocks: int) -> None:
+        while len(self._running) > n_blocks:
+            for column in self._running.popleft():
+                column.result()
+
+    def _append(self, key: str, block: pa.RecordBatch, label: int | None) -> None:
+        column, name = self._columns[key], self._names.get(key)
+        if name is None:
+            column.append(np.full(len(block), label, dtype=np.int8))
+        elif isinstance(column, CodedColumn):
+            with _refusing_other_than_names(name):
+                column.append_names(block.column(name))
+        elif key == "given":
+            column.append(_labels(block.column(name)))
+        else:
+            values = block.column(name)
+            column.append(self._times.read(values) if key == "time" else read_numbers(values))
+
+    def _merge(self, key: str) -> None:
+        if isinstance(column := self._columns[key], CodedColumn):
+            with _refusing_other_than_names(self._names[key]):
+                column.merge()
+
+    def _types(self) -> dict[str, pa.DataType]:
+        """Column of the file -> what it holds if it is plainly written, unless it plays a second role."""
+        kinds = {"time": pa.timestamp("us")} | dict.fromkeys(_NUMBERS, pa.float64())
+        uses = Counter(self._names.values())
+        return {name: kinds[key] for key, name in self._names.items() if key in kinds and uses[name] == 1}
 
     def _column(self, key: str) -> GrowingColumn:
-        if key == "time":
-            return GrowingColumn(np.int64)
+        if key in ("time", "given"):
+            return GrowingColumn(np.int64 if key == "time" else np.int8)
         if key in _NUMBERS:
             return GrowingColumn(np.float32)
         return CodedColumn(np.int16 if key == "country" else np.int32)
@@ -117,11 +146,7 @@ class _Reader:
             column.truncate(size)
 
     def _table(self) -> Table:
-        words = {}
-        for key, name in _keys(self._reading).items():
-            if isinstance(column := self._columns[key], CodedColumn):
-                with _refusing_other_than_names(name):
-                    words[key] = column.merge()
+        words = {key: column.merge() for key, column in self._columns.items() if isinstance(column, CodedColumn)}
         columns = {key: column.values for key, column in self._columns.items()}
         reading = {role: ", ".join(names) for role, names in self._reading.items()}
         table = Table(columns, words, reading, self._notes())
@@ -141,15 +166,15 @@ class _Reader:
         return notes
 
 
-def _keys(reading: Reading) -> dict[str, str]:
+def _names(reading: Reading) -> dict[str, str]:
     """Column of the table -> column of the file, for all that is kept row by row."""
-    keys = {}
-    for role, names in reading.items():
+    names = {}
+    for role, columns in reading.items():
         if role in FEATURE_ROLES:
-            keys.update({f"{role}.{name}": name for name in names})
-        elif role != "split":
-            keys[role] = names[0]
-    return keys
+            names.update({f"{role}.{name}": name for name in columns})
+        else:
+            names["given" if role == "split" else role] = columns[0]
+    return names
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import DTypeLike, NDArray
 
-_FIRST_CAPACITY = 65_536
+_FIRST_CAPACITY = 1 << 24
+"""Of rows: memory that is not touched costs nothing, and what fits is never copied to grow."""
 _WAITING_BYTES = 1 << 24
 """Of names that are coded together at least: as many as fit beside the blocks that Arrow reads ahead."""
 

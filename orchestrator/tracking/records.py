@@ -26,6 +26,8 @@ STATUS: Mapping[State, Status] = {
     State.LOST: "FAILED",
 }
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+NOTE_TAG = "mlflow.note.content"
+"""What MLflow's page shows as the description of a server run, as Markdown."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class RunFacts:
 
     def tags(self, kind: str) -> dict[str, str]:
         """The tags of every server run of this run."""
-        return {KIND_TAG: kind, "run_id": self.run_id, "mlflow.user": self.owner, **self.certificate}
+        whose = {"mlflow.user": self.owner, "mlflow.source.name": "orchestrate tune"}
+        return {KIND_TAG: kind, "run_id": self.run_id, **whose, **self.certificate}
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,19 @@ class TrialFacts:
 def plan_record(
     run: RunFacts, countries: Sequence[Row], status: Status = "RUNNING", end_ms: int | None = None
 ) -> Record:
-    """The settings of the run as params, the facts of its countries as metrics and tags."""
+    """The settings of the run as params, the facts of its countries as metrics, tags and a table for people.
+
+    A reason for which nothing of a country was dropped is left out.
+    """
     slugs = country_slugs([row["country"] for row in countries])
     metrics: list[Metric] = []
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = {NOTE_TAG: _table(countries)}
     for row in countries:
         slug = slugs[row["country"]]
+        facts = {k: v for k, v in _flat(row["facts"] or {}) if v or not k.startswith("dropped.")}
+        tags |= _words(facts, f"{slug}/")
         tags |= {f"{slug}/country": row["country"], f"{slug}/role": row["role"], f"{slug}/reason": row["reason"] or ""}
-        metrics += _metrics(_numbers(row["facts"] or {}, f"{slug}/"), run.started_ms)
+        metrics += _metrics(_numbers(facts, f"{slug}/"), run.started_ms)
     return Record(
         key=f"{run.run_id}/plan",
         name="plan",
@@ -95,23 +103,18 @@ def plan_record(
 
 def study_record(run: RunFacts, study: Row) -> Record:
     """The parent of a study's trials, open."""
-    facts = dict(_flat(study["facts"] or {}))
-    numbers = _numbers(facts, "")
-    words = {name: spelled(value) for name, value in facts.items() if name not in numbers}
-    start_ms = _ms(study["opened_at"])
     return Record(
         key=f"{run.run_id}/{study['study']}",
         name=study["study"],
         parent=None,
-        start_ms=start_ms,
-        metrics=_metrics(numbers, start_ms),
-        tags=run.tags("study") | words | _study_tags(study),
+        start_ms=_ms(study["opened_at"]),
+        tags=run.tags("study") | _study_tags(study),
     )
 
 
 def study_end_record(run: RunFacts, study: Row, end: Row) -> Record:
     """What closes a study: how it ended, and why."""
-    tags = {"state": end["state"], "reason": end["reason"] or ""}
+    tags = {"state": end["state"]} | ({"reason": end["reason"]} if end["reason"] else {})
     return study_status(run, study, "FINISHED", _ms(end["ended_at"]), tags)
 
 
@@ -185,7 +188,6 @@ def _trial_tags(run: RunFacts, facts: TrialFacts) -> dict[str, str]:
     last = facts.attempts[-1] if facts.attempts else None
     nodes = sorted({row["node"] for row in (*facts.results, *facts.attempts) if row["node"]})
     tags = run.tags("trial") | _study_tags(facts.study)
-    tags |= {name: spelled(value) for name, value in _flat(facts.study["facts"] or {}) if isinstance(value, str)}
     tags |= {
         "trial_uid": facts.trial["trial_uid"],
         "number": str(facts.trial["number"]),
@@ -194,18 +196,32 @@ def _trial_tags(run: RunFacts, facts: TrialFacts) -> dict[str, str]:
         "state": facts.end["state"],
         "engine": facts.engine,
         "node": ",".join(nodes),
-        "attempts_failed": str(len(facts.attempts)),
     }
+    if facts.attempts:
+        tags["attempts_failed"] = str(len(facts.attempts))
     reason = facts.end["reason"] or (last["reason"] if last and facts.end["state"] != State.COMPLETE else "")
     if reason:
-        tags["reason"] = reason
+        tags |= {"reason": reason, NOTE_TAG: reason}
     if last and last["log"]:
         tags["log"] = cut_head(last["log"], TAG_LENGTH)
     return tags
 
 
 def _study_tags(study: Row) -> dict[str, str]:
-    return {"study": study["study"], "country": study["scope"], "family": study["family"]}
+    facts = {name: spelled(value) for name, value in _flat(study["facts"] or {})}
+    return facts | {"study": study["study"], "country": study["scope"], "family": study["family"]}
+
+
+def _table(countries: Sequence[Row]) -> str:
+    """The countries of a run as a Markdown table: what is planned for each, how large it is, and why."""
+    names = ("rows_kept", "users", "items", "first_time", "last_time")
+    lines = [("country", "role", "rows", "users", "items", "first", "last", "why"), ("---",) * 8]
+    for row in countries:
+        known = row["facts"] or {}
+        facts = [known.get(name) for name in names]
+        shown = [f"{fact:,}" if isinstance(fact, int) else (fact or "")[:10] for fact in facts]
+        lines.append((row["country"].replace("|", "\\|"), row["role"], *shown, row["reason"] or ""))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _fold_metrics(results: Sequence[Row]) -> Iterator[Metric]:
@@ -253,6 +269,11 @@ def _metrics(values: Mapping[str, float], at_ms: int, step: int = 0) -> list[Met
 def _numbers(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
     flat = _flat(values)
     return {f"{prefix}{k}": float(v) for k, v in flat if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+def _words(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    numbers = _numbers(values, "")
+    return {f"{prefix}{k}": spelled(v) for k, v in _flat(values) if v is not None and k not in numbers}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
