@@ -4,11 +4,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from orchestrator.engines import ENGINES
 from orchestrator.errors import InputError
-from orchestrator.leaderboard import Row, choose, columns_of, from_ledger, from_server, rank
+from orchestrator.leaderboard import Row, View, choose, columns_of, from_ledger, from_server, rank
 from orchestrator.ledger import Ledger
 from orchestrator.prepare import Prepared, make_material, prepare
 from orchestrator.reporting import Reporter, Silent
@@ -96,57 +96,39 @@ def resume(run: Path, changes: Mapping[str, Any], reporter: Reporter | None = No
     return RunResult(run, meta["experiment"], uri, outbox, leaderboard_rows(run))
 
 
-def leaderboard(run: Path, *, top: int | None = None, **wanted: str | None) -> "pd.DataFrame":
-    """The ranked rows of a run as a DataFrame; `country`, `family`, `where` and `sort` as on the command line."""
+def leaderboard(run: Path, **view: Unpack[View]) -> "pd.DataFrame":
+    """The ranked rows of a run as a DataFrame; `country`, `family`, `where`, `sort` and `top` as on the command line."""
     import pandas as pd
 
-    rows = leaderboard_rows(run, top=top, **wanted)
+    rows = leaderboard_rows(run, **view)
     return pd.DataFrame(rows, columns=columns_of(rows))
 
 
-def leaderboard_rows(
-    run: Path,
-    *,
-    top: int | None = None,
-    country: str | None = None,
-    family: str | None = None,
-    where: str | None = None,
-    sort: str | None = None,
-) -> list[Row]:
-    """The ranked rows of a run, from its ledger: for each country the best trial of each family, `top` of them."""
+def leaderboard_rows(run: Path, **view: Unpack[View]) -> list[Row]:
+    """The ranked rows of a run, from its ledger: for each country the best trial of each family."""
     ledger = Ledger.open(run / LEDGER)
     try:
         countries, trials = from_ledger(ledger)
     finally:
         ledger.close()
-    return choose(rank(countries, trials), country=country, family=family, where=where, sort=sort, top=top)
+    return choose(rank(countries, trials), **view)
 
 
-def server_rows(
-    uri: str | None,
-    experiment: str,
-    *,
-    top: int | None = None,
-    country: str | None = None,
-    family: str | None = None,
-    where: str | None = None,
-    sort: str | None = None,
-) -> list[Row]:
+def server_rows(uri: str | None, experiment: str, **view: Unpack[View]) -> list[Row]:
     """The ranked rows of a run from a tracking server, where the run's name is an experiment.
 
     A server is asked for complete trials only, so `failed` is 0 there.
     """
-    tracker = open_tracker(uri or tracking_uri(Spec()), experiment)
+    uri = uri or tracking_uri(Spec())
+    tracker = open_tracker(uri, experiment)
     try:
         plan = tracker.search(Query(experiment, kind="plan"))
         if not plan:
-            raise InputError(
-                f"--experiment must name a run on {uri}, but {experiment!r} is none; its tracking page lists them"
-            )
+            raise InputError(f"--experiment must name a run on {uri}, but {experiment!r} is none; its page lists them")
         countries, trials = from_server(plan[0], tracker.search(Query(experiment)))
     finally:
         tracker.close()
-    return choose(rank(countries, trials), country=country, family=family, where=where, sort=sort, top=top)
+    return choose(rank(countries, trials), **view)
 
 
 def sync(run: Path, uri: str | None = None) -> OutboxState:

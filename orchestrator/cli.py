@@ -12,6 +12,7 @@ from orchestrator.installation import check_packages
 
 if TYPE_CHECKING:
     from orchestrator.api import RunResult
+    from orchestrator.leaderboard import View
     from orchestrator.spec import Spec
     from orchestrator.terminal import TerminalReporter
     from orchestrator.tracking.sender import OutboxState
@@ -132,12 +133,12 @@ def leaderboard(
     from orchestrator.runs import find_run
     from orchestrator.terminal import print_leaderboard
 
-    wanted = {"country": country, "family": family, "sort": sort, "where": where}
-    top = top if as_json or as_csv else top or 3
+    view: View = {"country": country, "family": family, "sort": sort, "where": where}
+    view["top"] = top if as_json or as_csv else top or 3
     if experiment is not None:
-        rows = api.server_rows(tracking_uri, experiment, top=top, **wanted)
+        rows = api.server_rows(tracking_uri, experiment, **view)
     else:
-        rows = api.leaderboard_rows(find_run(runs or RUNS, run), top=top, **wanted)
+        rows = api.leaderboard_rows(find_run(runs or RUNS, run), **view)
     print_leaderboard(rows, "json" if as_json else "csv" if as_csv else "table")
 
 

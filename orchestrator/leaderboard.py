@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from orchestrator.errors import InputError
 from orchestrator.ledger import Ledger
@@ -116,22 +116,26 @@ def rank(countries: Iterable[CountryRow], trials: Sequence[TrialRow]) -> list[Ro
     return rows
 
 
-def choose(
-    rows: Sequence[Row],
-    *,
-    country: str | None = None,
-    family: str | None = None,
-    where: str | None = None,
-    sort: str | None = None,
-    top: int | None = None,
-) -> list[Row]:
-    """The rows that were asked for: `where` is an SQL condition over the columns, `sort` a metric or a column, and
-    `top` the most rows of each country that are left after that.
-    """
+class View(TypedDict, total=False):
+    """Which rows are wanted, and in what order."""
+
+    country: str | None
+    family: str | None
+    where: str | None
+    """An SQL condition over the columns."""
+    sort: str | None
+    """A metric or a column."""
+    top: int | None
+    """The most rows of each country that are left after all else."""
+
+
+def choose(rows: Sequence[Row], **view: Unpack[View]) -> list[Row]:
+    """The rows that were asked for; InputError for a condition or a column that is none."""
+    country, family, top = view.get("country"), view.get("family"), view.get("top")
     kept = [row for row in rows if country in (None, row["country"]) and family in (None, row["family"])]
-    if where is not None:
-        kept = _where(kept, where)
-    if sort is not None:
+    if (condition := view.get("where")) is not None:
+        kept = _where(kept, condition)
+    if (sort := view.get("sort")) is not None:
         kept = _sorted(kept, sort)
     return kept if top is None else _first(kept, top)
 

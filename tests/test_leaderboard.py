@@ -12,9 +12,9 @@ COUNTRIES = [
 
 def trial(scope: str, family: str, uid: str, score: float | None, **metrics: float) -> TrialRow:
     values = {} if score is None else {"score": score, "ndcg_at_10": score, **metrics}
-    return TrialRow(
-        scope, family, uid, score, {"k": 1}, values, measured={"users": 30.0, "fit_s": 0.1, "model_mb": 2.0}
-    )
+    state = "FAILED" if score is None else "COMPLETE"
+    measured = {"users": 30.0, "fit_s": 0.1, "model_mb": 2.0}
+    return TrialRow(scope, family, uid, state, score, {"k": 1}, values, measured=measured)
 
 
 @pytest.fixture
@@ -88,3 +88,13 @@ def test_no_measured_column_ranks() -> None:
     fast = TrialRow("FR", "sar", "s", "COMPLETE", 0.3, {}, {"score": 0.3}, measured={"fit_s": 0.1})
     for order in ([slow, fast], [fast, slow]):
         assert [r["family"] for r in rank(COUNTRIES[:1], order)] == ["als", "sar"]
+
+
+def test_a_cancelled_trial_is_neither_done_nor_failed() -> None:
+    cancelled = TrialRow("FR", "als", "c", "CANCELLED", None, {}, {})
+    row = rank(COUNTRIES[:1], [trial("FR", "als", "a", 0.1), cancelled])[0]
+    assert (row["trials"], row["failed"]) == (1, 0)
+
+
+def test_a_country_for_which_no_trial_ended_says_so() -> None:
+    assert rank(COUNTRIES[:1], [])[0]["reason"] == "no trial gave a score (enough)"
