@@ -13,7 +13,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.prepare import Prepared, make_material, prepare
 from orchestrator.reporting import Reporter, Silent
 from orchestrator.runs import LEDGER, new_name
-from orchestrator.session import certificate, country_rows, make_studies, run_facts, work
+from orchestrator.session import certificate, country_rows, make_studies, opened_engine, run_facts, work
 from orchestrator.spec import Spec
 from orchestrator.tracking import Query, checked_uri, open_tracker
 from orchestrator.tracking.sender import OutboxState
@@ -59,12 +59,13 @@ def tune(spec: Spec, reporter: Reporter | None = None) -> RunResult:
     folder = spec.runs / name.run_id
     material = make_material(spec, prepared)
     studies = make_studies(spec, prepared.plan)
-    ledger = Ledger.create(folder / LEDGER, run_facts(spec, name, prepared, material, uri))
-    with ledger.transaction():
-        for row in country_rows(prepared):
-            ledger.append("countries", row)
-    reporter.say(f"run {name.run_id}, tracked as {name.experiment} on {uri}")
-    outbox = work(folder, ledger, material, studies, uri, reporter)
+    with opened_engine(spec, folder) as engine:
+        ledger = Ledger.create(folder / LEDGER, run_facts(spec, name, prepared, material, uri))
+        with ledger.transaction():
+            for row in country_rows(prepared):
+                ledger.append("countries", row)
+        reporter.say(f"run {name.run_id}, tracked as {name.experiment} on {uri}")
+        outbox = work(folder, ledger, engine, material, studies, uri, reporter)
     return RunResult(folder, name.experiment, uri, outbox, leaderboard_rows(folder))
 
 
@@ -92,7 +93,8 @@ def resume(run: Path, changes: Mapping[str, Any], reporter: Reporter | None = No
     _probe(spec, uri)
     reporter.say(f"resuming run {meta['run_id']}, tracked as {meta['experiment']} on {uri}")
     studies = make_studies(spec, prepared.plan)
-    outbox = work(run, ledger, make_material(spec, prepared), studies, uri, reporter)
+    with opened_engine(spec, run) as engine:
+        outbox = work(run, ledger, engine, make_material(spec, prepared), studies, uri, reporter)
     return RunResult(run, meta["experiment"], uri, outbox, leaderboard_rows(run))
 
 

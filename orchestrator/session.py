@@ -33,8 +33,24 @@ SHOW_S = 0.2
 """The shortest time between two looks at the progress."""
 
 
+@contextmanager
+def opened_engine(spec: Spec, folder: Path) -> Iterator[Engine]:
+    """The engine of a run; opened before anything is written, for a cluster may not answer."""
+    engine = open_engine(spec.engine, _engine_options(spec, folder))
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
 def work(
-    folder: Path, ledger: Ledger, material: Material, studies: Sequence[Study], uri: str, reporter: Reporter
+    folder: Path,
+    ledger: Ledger,
+    engine: Engine,
+    material: Material,
+    studies: Sequence[Study],
+    uri: str,
+    reporter: Reporter,
 ) -> OutboxState:
     """Work on a run until it is finished; returns how far the sending is.
 
@@ -45,8 +61,6 @@ def work(
     with ExitStack() as stack:
         stack.callback(ledger.close)
         stack.enter_context(Store(material.store).pinned(material.data, material.split.fingerprint))
-        engine = open_engine(spec.engine, _engine_options(spec, folder))
-        stack.callback(engine.close)
         _note_session(ledger, spec, "start", None)
         sender = None if spec.tracking_offline else start_sender(folder, uri)
         try:

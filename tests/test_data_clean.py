@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from orchestrator.data import REASONS, Data, read_data
 from orchestrator.data.cancel import reversed_sales
 from orchestrator.data.ids import fold_case, non_products, tidy
-from orchestrator.data.order import order_of
+from orchestrator.data.order import order_of, sort_rows
+from orchestrator.data.table import Table
 
 NOW = 1_700_000_000.0
 HEADER = "InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
@@ -174,6 +175,31 @@ def _one_by_one(events: list[tuple[int, int, int, bool]]) -> list[tuple[int, int
 def test_order_is_that_of_lexsort(rows: list[tuple[int, int]]) -> None:
     keys = [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
     np.testing.assert_array_equal(order_of(keys), np.lexsort(keys))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from([0, 1, 300]),
+            st.one_of(st.integers(0, 3), st.integers(-(2**61), 2**61), st.integers(0, 9).map(lambda day: 86_400 * day)),
+            st.sampled_from([0, 1, 2, 2**31 - 2, 2**31 - 1]),
+            st.sampled_from([0, 1, 2**31 - 1]),
+            st.sampled_from([1.0, 2.0, np.nan]),
+        ),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_rows_are_sorted_whatever_their_range(rows: list[tuple[float, ...]]) -> None:
+    roles = {"country": np.int16, "time": np.int64, "user": np.int32, "item": np.int32, "price": np.float32}
+    columns = {role: np.array([row[place] for row in rows], roles[role]) for place, role in enumerate(roles)}
+    table = Table(columns, {}, {})
+    duplicates = sort_rows(table)
+    wanted = sorted(tuple(-1.0 if value != value else value for value in row) for row in rows)
+    found = [tuple(row) for row in zip(*(np.nan_to_num(table.columns[role], nan=-1) for role in roles), strict=True)]
+    assert found == wanted
+    assert duplicates.tolist() == [place > 0 and row == wanted[place - 1] for place, row in enumerate(wanted)]
 
 
 ROWS = st.lists(

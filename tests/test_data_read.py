@@ -152,6 +152,7 @@ def test_blocks_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     whole = read_data(path, now=NOW)
     monkeypatch.setattr(batches, "BLOCK_BYTES", 4_096)
     monkeypatch.setattr("orchestrator.data.vocabulary._FIRST_CAPACITY", 64)
+    monkeypatch.setattr("orchestrator.data.vocabulary._WAITING_BYTES", 1_000)
     assert_same(read_data(path, now=NOW), whole)
     assert sum(facts.rows_read for facts in whole.facts) == 5_000
 
@@ -175,6 +176,29 @@ def test_what_was_read_in_the_wrong_encoding_is_forgotten(tmp_path: Path, monkey
     data = read_data(write(tmp_path / "s.csv", content))
     assert data.country_names == ("RÃ©union", "Réunion")
     assert [facts.rows_read for facts in data.facts] == [500, 1]
+
+
+@pytest.mark.parametrize("odd", ["u1,é1,2020-01-05,3", 'u1,i1,2020-01-05,"1,000.5"', "u1,i1,05/01/2020,3"])
+def test_an_odd_row_far_behind_the_others_is_read_as_in_front(
+    odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "SAMPLE_BYTES", 200)
+    monkeypatch.setattr(batches, "BLOCK_BYTES", 512)
+    lines = [f"u{number % 50},i{number % 7},2020-01-{1 + number % 28:02d},{number}.1" for number in range(500)]
+    head = "user_id,item_id,date,price"
+    behind = read_data(write(tmp_path / "b.csv", "\n".join((head, *lines, odd)).encode("latin-1")), now=NOW)
+    ahead = read_data(
+        write(tmp_path / "a.csv", "\n".join((head, *lines[:1], odd, *lines[1:])).encode("latin-1")), now=NOW
+    )
+    assert_same(behind, ahead)
+    assert behind.facts[0].rows_read == 501
+
+
+def test_a_column_of_two_roles_is_read_for_each(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.csv", "user_id,item_id,code\nu1,i1,07\nu2,i1,1e2\n")
+    data = read_data(path, columns={"item": "code", "weight": "code"})
+    assert data.item_ids.to_pylist() == ["07", "1e2"]
+    assert data.weights.tolist() == [7, 100]
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -96,8 +96,9 @@ def _options(dialect: Dialect, names: Sequence[str], *, skip_bad: bool = False) 
 
 def _other_dialect(dialect: Dialect, error: str) -> Dialect | None:
     """What else the file may be, judging by what Arrow stumbled over; None when there is nothing left to try."""
-    if "conversion error to" in error and dialect.types:
-        return replace(dialect, types={name: one for name, one in dialect.types.items() if str(one) not in error})
+    types = {name: one for name, one in dialect.types.items() if f"conversion error to {one}" not in error}
+    if len(types) < len(dialect.types):
+        return replace(dialect, types=types)
     if "UTF8" in error and dialect.encoding == "utf8":
         return replace(dialect, encoding="latin-1")
     if "columns, got" in error and not dialect.newlines_in_values:

@@ -160,7 +160,7 @@ class _Reader:
         if "country" not in self._reading:
             notes.append(f"there is no country column, so all rows belong to one country, named `{ONE_COUNTRY}`")
         style = self._times.style
-        if style is not None and style not in ("typed", "ymd"):
+        if style is not None and style != "ymd":
             doubt = ", though another reading would also do" if self._times.ambiguous else ""
             notes.append(f"`{self._reading['time'][0]}` is read as {STYLE_WORDS[style]}{doubt}")
         return notes

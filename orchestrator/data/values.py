@@ -13,10 +13,9 @@ NO_TIME = int(np.iinfo(np.int64).min)
 """Stands for a date that could not be read."""
 
 Order = Literal["ymd", "mdy", "dmy"]
-TimeStyle = Literal["typed", "compact", "s", "ms", "us", "ns", "ymd", "mdy", "dmy"]
+TimeStyle = Literal["compact", "s", "ms", "us", "ns", "ymd", "mdy", "dmy"]
 
 STYLE_WORDS: Mapping[TimeStyle, str] = {
-    "typed": "typed dates",
     "compact": "dates written as yyyymmdd",
     "s": "seconds since 1970",
     "ms": "milliseconds since 1970",
@@ -50,12 +49,13 @@ class TimeReader:
         """Seconds since 1970-01-01 UTC, NO_TIME where a value is missing or cannot be read."""
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
+        if pa.types.is_temporal(column.type):
+            self.style = self.style or "ymd"
+            return _typed(column)
         if self.style is None and column.null_count < len(column):
             self.style, self.ambiguous = _detect(column)
         if self.style is None:
             return np.full(len(column), NO_TIME)
-        if self.style == "typed":
-            return _typed(column)
         if self.style in _PER_SECOND:
             return _epoch(column, _PER_SECOND[self.style])
         if self.style == "compact":
@@ -113,8 +113,6 @@ def _cast_where(words: pa.Array, fits: pa.Array, to: pa.DataType) -> pa.Array:
 
 
 def _detect(column: pa.Array) -> tuple[TimeStyle, bool]:
-    if pa.types.is_temporal(column.type):
-        return "typed", False
     words = column.drop_null().unique().cast(pa.string())
     numbers = pc.match_substring_regex(words, _NUMBER)
     if 2 * pc.sum(numbers).as_py() > len(words):

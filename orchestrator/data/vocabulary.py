@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike, NDArray
 
 _FIRST_CAPACITY = 1 << 24
 """Of rows: memory that is not touched costs nothing, and what fits is never copied to grow."""
-_WAITING_BYTES = 1 << 24
+_WAITING_BYTES = 1 << 25
 """Of names that are coded together at least: as many as fit beside the blocks that Arrow reads ahead."""
 
 

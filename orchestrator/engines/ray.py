@@ -15,7 +15,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+KEPT_TOKEN = Path.home() / ".ray" / "auth_token"
+if KEPT_TOKEN.is_file() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+    # Ray 2.60 starts clusters with token authentication, but joins them without, unless this is set when it is imported.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
 from ray.exceptions import RayError, RayTaskError
