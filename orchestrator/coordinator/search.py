@@ -81,7 +81,8 @@ class Search:
         self.generation = [self._open(one) for one in asked]
         self.finished = not asked
         if self.finished and not self.closed:
-            self.close("EXHAUSTED" if self.study.exhausted else "FINISHED", "")
+            tried = f"nothing new to try after {self.study.asked} configurations" if self.study.exhausted else ""
+            self.close("EXHAUSTED" if tried else "FINISHED", tried)
         return [item for trial in self.generation for item in self._tasks(trial)]
 
     def take(self, trial: TrialRun, fold: str, event: Done) -> None:

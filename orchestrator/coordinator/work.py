@@ -13,8 +13,8 @@ from orchestrator.study import Asked
 from orchestrator.trial import StudyKey, Task, digest
 from scoring.split import Split
 
-RUNG = 1
-"""The rung of a trial that has had its whole budget."""
+RUNG = 0
+"""The only rung: a trial that has had its whole budget."""
 DEVICE = "cpu"
 
 

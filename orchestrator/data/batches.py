@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from orchestrator.data.source import File
 from orchestrator.errors import InputError
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 21
 """Of CSV text parsed at once. Arrow reads some 30 blocks ahead, so this bounds what stands in memory besides the result."""
 BATCH_ROWS = 1 << 17
 """Of Parquet decoded at once."""

@@ -24,7 +24,7 @@ ONE_COUNTRY = "market"
 """The name of the only country of data without a country column."""
 
 _NUMBERS = ("price", "spend", "quantity", "rating", "weight")
-_BLOCKS_AHEAD = 16
+_BLOCKS_AHEAD = 8
 """Blocks that are parsed, at most, before the slowest column has taken the first of them."""
 
 

@@ -110,14 +110,18 @@ class Feed:
 
     def closing(self, cursors: Mapping[str, int]) -> list[Record]:
         """What ends every server run of this run that is still open on the server."""
-        now_ms = int(time.time() * 1000)
+        latest = self._ledger.select(
+            "SELECT MAX(at) AS at FROM (SELECT MAX(ended_at) AS at FROM results"
+            " UNION ALL SELECT MAX(opened_at) FROM studies UNION ALL SELECT MAX(at) FROM sessions)"
+        )[0]["at"]
+        last_ms = int((latest or time.time()) * 1000)
         cut_short = [study for study in self._open_studies() if study["seq"] <= cursors.get("studies", 0)]
-        records = [study_status(self.run, study, "KILLED", now_ms) for study in cut_short]
+        records = [study_status(self.run, study, "KILLED", last_ms) for study in cut_short]
         if not cursors.get("countries"):
             return records
         ends = self._ledger.select("SELECT COUNT(*) AS ends, MAX(ended_at) AS at FROM study_ends")[0]
         if self._open_studies() or not ends["ends"]:
-            return [*records, self._plan("KILLED", now_ms)]
+            return [*records, self._plan("KILLED", last_ms)]
         return [*records, self._plan("FINISHED", int(ends["at"] * 1000))]
 
     def _rows(self, source: Source, cursors: Mapping[str, int], limit: int) -> list[Row]:
@@ -137,7 +141,7 @@ class Feed:
             case "tests":
                 return test_record(self.run, self._trial(self._end(row["trial_uid"])), row)
             case "study_ends":
-                return study_end_record(self.run, self._study(row["study"]), row)
+                return study_end_record(self.run, self._study(row["study"]), row, self._best(row["study"]))
 
     def _plan(self, status: Status, end_ms: int | None) -> Record:
         return plan_record(self.run, self._ledger.rows("countries"), status, end_ms)
@@ -159,6 +163,13 @@ class Feed:
 
     def _study(self, study: str) -> Row:
         return self._ledger.select("SELECT * FROM studies WHERE study = ?", (study,))[0]
+
+    def _best(self, study: str) -> Row | None:
+        query = (
+            "SELECT trial_uid, score FROM trial_ends JOIN trials USING (trial_uid)"
+            " WHERE study = ? AND score IS NOT NULL ORDER BY score DESC, number LIMIT 1"
+        )
+        return next(iter(self._ledger.select(query, (study,))), None)
 
     def _engine(self, at: float) -> str:
         query = "SELECT engine FROM sessions WHERE at <= ? ORDER BY seq DESC LIMIT 1"

@@ -7,8 +7,10 @@ filled for many server runs in one, with ids that follow from the keys, so that 
 import logging
 import math
 import os
+import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,9 @@ class MlflowStore:
         self._artifacts = path.resolve().parent / "mlartifacts"
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._store: Any = SqlAlchemyStore(f"sqlite:///{path}", str(self._artifacts))  # type: ignore[no-untyped-call]
+            if not path.exists():
+                self._make(path)
+            self._store: Any = self._open(path)
         except (MlflowException, SQLAlchemyError) as error:
             raise InputError(
                 f"the tracking store must be one of this MLflow's, but {path} is not ({str(error).splitlines()[0]}); "
@@ -88,6 +92,17 @@ class MlflowStore:
     def close(self) -> None:
         """Close the file."""
         self._engine.dispose()
+
+    def _open(self, path: Path) -> Any:
+        return SqlAlchemyStore(f"sqlite:///{path}", str(self._artifacts))  # type: ignore[no-untyped-call]
+
+    def _make(self, path: Path) -> None:
+        """A new file, which appears whole: mlflow cannot go on with tables that a killed process made half of."""
+        with tempfile.TemporaryDirectory(prefix=".draft-", dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            self._open(draft).engine.dispose()
+            with suppress(FileExistsError):  # somebody was faster
+                os.link(draft, path)
 
     def _experiment(self) -> str:
         if self._experiment_id is None:

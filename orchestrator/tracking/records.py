@@ -7,7 +7,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from orchestrator.ledger import Row
@@ -112,18 +112,20 @@ def study_record(run: RunFacts, study: Row) -> Record:
     )
 
 
-def study_end_record(run: RunFacts, study: Row, end: Row) -> Record:
-    """What closes a study: how it ended, and why."""
+def study_end_record(run: RunFacts, study: Row, end: Row, best: Row | None) -> Record:
+    """What closes a study: how it ended and why, and its best trial, by which a page can compare families."""
+    ended_ms = _ms(end["ended_at"])
+    closed = study_status(run, study, "FINISHED", ended_ms)
     tags = {"state": end["state"]} | ({"reason": end["reason"]} if end["reason"] else {})
-    return study_status(run, study, "FINISHED", _ms(end["ended_at"]), tags)
+    if best is None:
+        return replace(closed, tags=tags)
+    metrics = _metrics({"best_score": best["score"]}, ended_ms)
+    return replace(closed, tags=tags | {"best_trial": best["trial_uid"]}, metrics=metrics)
 
 
-def study_status(
-    run: RunFacts, study: Row, status: Status, end_ms: int | None, tags: Mapping[str, str] | None = None
-) -> Record:
+def study_status(run: RunFacts, study: Row, status: Status, end_ms: int | None) -> Record:
     """A study's server run, opened again or closed."""
-    open_record = study_record(run, study)
-    return Record(open_record.key, open_record.name, None, open_record.start_ms, {}, (), tags or {}, status, end_ms)
+    return replace(study_record(run, study), metrics=(), tags={}, status=status, end_ms=end_ms)
 
 
 def trial_record(run: RunFacts, facts: TrialFacts) -> Record:

@@ -100,7 +100,22 @@ def test_the_facts_of_the_data_are_on_the_server(tracked: Path, mlflow_server: s
     plan = next(one for one in server_runs(mlflow_server, tracked) if one.info.run_name == "plan")
     assert plan.data.tags["Cimbria/role"] == "pooled"
     assert plan.data.metrics["Aland/users"] == 90
+    assert plan.data.tags["Aland/first_time"].startswith("2025-01-01")
+    assert [name for name in plan.data.metrics if "dropped" in name] == []
     assert plan.data.params["trials"] == "6"
+
+
+def test_a_study_shows_its_best_trial(tracked: Path, mlflow_server: str) -> None:
+    found = server_runs(mlflow_server, tracked)
+    trials = {one.data.tags["trial_uid"]: one for one in found if "trial_uid" in one.data.tags}
+    studies = [one for one in found if "best_trial" in one.data.tags]
+    assert len(studies) == 15
+    for one in studies:
+        scores = [
+            t.data.metrics["score"] for t in trials.values() if t.data.tags["mlflow.parentRunId"] == one.info.run_id
+        ]
+        best = trials[one.data.tags["best_trial"]]
+        assert one.data.metrics["best_score"] == best.data.metrics["score"] == max(scores)
 
 
 def test_the_leaderboard_is_the_same_from_the_server(tracked: Path, mlflow_server: str) -> None:
