@@ -22,8 +22,8 @@ from orchestrator.tracking.sender import sync as drain
 if TYPE_CHECKING:
     import pandas as pd
 
-REPLACEABLE = frozenset({"engine", "workers", "address", "tracking_uri", "tracking_offline", "budget"})
-"""The settings that a resumed run may change: none of them changes an answer."""
+REPLACEABLE = frozenset({"data", "engine", "workers", "address", "tracking_uri", "tracking_offline", "budget"})
+"""The settings that a resumed run may change: none of them changes an answer, and the data must be the same."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def resume(run: Path, changes: Mapping[str, Any], reporter: Reporter | None = No
         )
     ledger = Ledger.open(run / LEDGER, read_only=False)
     meta = ledger.meta()
-    spec = Spec.from_mapping({**meta["spec"], **changes}, "--resume")
+    online = {"tracking_offline": False} if "tracking_uri" in changes else {}
+    spec = Spec.from_mapping({**meta["spec"], **online, **changes}, "--resume")
     _check_engine(spec)
     prepared = prepare(spec)
     for name, found in certificate(prepared).items():
@@ -116,12 +117,11 @@ def leaderboard_rows(run: Path, **view: Unpack[View]) -> list[Row]:
     return choose(rank(countries, trials), **view)
 
 
-def server_rows(uri: str | None, experiment: str, **view: Unpack[View]) -> list[Row]:
+def server_rows(uri: str, experiment: str, **view: Unpack[View]) -> list[Row]:
     """The ranked rows of a run from a tracking server, where the run's name is an experiment.
 
     A server is asked for complete trials only, so `failed` is 0 there.
     """
-    uri = uri or tracking_uri(Spec())
     tracker = open_tracker(uri, experiment)
     try:
         plan = tracker.search(Query(experiment, kind="plan"))
@@ -166,6 +166,8 @@ def _check_engine(spec: Spec) -> None:
 
 
 def _tell(prepared: Prepared, reporter: Reporter) -> None:
+    reading = ", ".join(f"{role} = {column}" for role, column in prepared.data.reading.items())
+    reporter.say(f"reading {reading}")
     for note in prepared.data.notes:
         reporter.warn(note)
     for family, reason in prepared.missing.items():

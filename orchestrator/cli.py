@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.errors import BudgetLeftCountries, InputError, NotAllSent, OrchestrateError
+from orchestrator.errors import BudgetLeftCountries, InputError, Interrupted, NotAllSent, OrchestrateError
 from orchestrator.installation import check_packages
 
 if TYPE_CHECKING:
@@ -103,13 +103,13 @@ def tune(
     }  # fmt: skip
     if resume is None:
         spec = _spec(config, {**flags, "runs": None if runs is None else str(runs)})
-        _finish(_run(lambda reporter: api.tune(spec, reporter), spec.runs))
+        _finish(_run(lambda reporter: api.tune(spec, reporter)))
         return
     if config is not None:
         raise InputError("--resume takes its settings from the run, but --config was given too; leave one of them out")
     given = {key: value for key, value in flags.items() if value not in (None, {})}
     folder = runs or RUNS
-    _finish(_run(lambda reporter: api.resume(find_run(folder, resume), given, reporter), folder))
+    _finish(_run(lambda reporter: api.resume(find_run(folder, resume), given, reporter)))
 
 
 @app.command()
@@ -135,7 +135,11 @@ def leaderboard(
 
     view: View = {"country": country, "family": family, "sort": sort, "where": where}
     view["top"] = top if as_json or as_csv else top or 3
-    if experiment is not None:
+    if tracking_uri is not None or experiment is not None:
+        if tracking_uri is None or experiment is None:
+            raise InputError(
+                "--tracking-uri and --experiment must be given together, but only one was; name the server and the run"
+            )
         rows = api.server_rows(tracking_uri, experiment, **view)
     else:
         rows = api.leaderboard_rows(find_run(runs or RUNS, run), **view)
@@ -175,7 +179,7 @@ def sync(
     folder = find_run(runs or RUNS, run)
     outbox = api.sync(folder, tracking_uri)
     typer.echo(f"{outbox.sent} sent, {outbox.waiting} waiting")
-    _check_sent(outbox, folder.name)
+    _check_sent(outbox, folder)
 
 
 @data_app.command("check")
@@ -266,19 +270,23 @@ def _spec(config: Path | None, flags: dict[str, Any]) -> "Spec":
     return Spec.from_mapping(merge(settings, flags), "the settings")
 
 
-def _run(call: Callable[["TerminalReporter"], "RunResult"], runs_folder: Path) -> "RunResult":
-    from orchestrator.runs import newest_run
+def _run(call: Callable[["TerminalReporter"], "RunResult"]) -> "RunResult":
     from orchestrator.terminal import TerminalReporter, console
 
     try:
         with TerminalReporter(console()) as reporter:
             return call(reporter)
-    except KeyboardInterrupt:
-        elsewhere = "" if runs_folder == RUNS else f" --runs {runs_folder}"
-        run = newest_run(runs_folder)
-        hint = f"; go on with: orchestrate tune --resume {run.name}{elsewhere}" if run else ""
-        typer.echo(f"interrupted{hint}", err=True)
+    except Interrupted as interrupted:
+        typer.echo(f"interrupted; go on with: orchestrate tune --resume {_named(interrupted.run)}", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted before anything was recorded", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _named(run: Path) -> str:
+    """A run as a command takes it: its id where that is found without --runs, else its folder."""
+    return run.name if run.parent == RUNS else str(run)
 
 
 def _finish(result: "RunResult") -> None:
@@ -290,16 +298,16 @@ def _finish(result: "RunResult") -> None:
     typer.echo(f"run {result.folder}, tracked as {result.experiment} on {result.tracking_uri}")
     if result.unanswered:
         raise BudgetLeftCountries(
-            f"the budget left no answer for {', '.join(result.unanswered)}; give a larger --budget"
+            f"the budget left no answer for {', '.join(result.unanswered)}; start a new run with a larger --budget"
         )
-    _check_sent(result.outbox, result.folder.name)
+    _check_sent(result.outbox, result.folder)
 
 
-def _check_sent(outbox: "OutboxState", run: str) -> None:
+def _check_sent(outbox: "OutboxState", run: Path) -> None:
     if outbox.waiting:
         why = f" ({outbox.error})" if outbox.error else ""
         raise NotAllSent(
-            f"{outbox.waiting} records wait for the tracking server{why}; send them with: orchestrate sync {run}"
+            f"{outbox.waiting} records wait for the tracking server{why}; send them with: orchestrate sync {_named(run)}"
         )
 
 

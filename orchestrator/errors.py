@@ -6,6 +6,16 @@ OrchestrateError             1  our fault
 `-- BudgetLeftCountries      4  the budget left a country without an answer
 """
 
+from pathlib import Path
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM while a run was at work; what is recorded is safe, and `--resume` goes on."""
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(str(run))
+        self.run = run
+
 
 class OrchestrateError(Exception):
     """The root of all errors that a command reports in one sentence."""

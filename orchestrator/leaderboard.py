@@ -3,6 +3,7 @@
 Rows come from a ledger or from a tracking server, and look the same. Measured columns (seconds) end in `_s` and never rank.
 """
 
+import difflib
 import json
 import sqlite3
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import Any, TypedDict, Unpack
 from orchestrator.errors import InputError
 from orchestrator.ledger import Ledger
 from orchestrator.spec import GLOBAL
-from orchestrator.tracking.limits import server_name
+from orchestrator.tracking.limits import country_slug
 from orchestrator.trial import TEST_FOLD, State
 from scoring.composite import metric_name
 
@@ -99,6 +100,7 @@ def rank(countries: Iterable[CountryRow], trials: Sequence[TrialRow]) -> list[Ro
     A pooled country is answered by the `global` trials: they are ranked by their score over all countries, and shown
     with the country's own figures.
     """
+    _check_alike(trials)
     best = _best(trials)
     ended = [trial for trial in trials if trial.state != State.CANCELLED]
     done = Counter((trial.scope, trial.family) for trial in ended)
@@ -132,12 +134,30 @@ class View(TypedDict, total=False):
 def choose(rows: Sequence[Row], **view: Unpack[View]) -> list[Row]:
     """The rows that were asked for; InputError for a condition or a column that is none."""
     country, family, top = view.get("country"), view.get("family"), view.get("top")
+    _check_known("country", country, rows)
+    _check_known("family", family, rows)
     kept = [row for row in rows if country in (None, row["country"]) and family in (None, row["family"])]
     if (condition := view.get("where")) is not None:
         kept = _where(kept, condition)
     if (sort := view.get("sort")) is not None:
         kept = _sorted(kept, sort)
     return kept if top is None else _first(kept, top)
+
+
+def _check_alike(trials: Sequence[TrialRow]) -> None:
+    """Refuse to rank trials whose data, split, evaluation or settings differ, or one family's under two codes."""
+    for name in CERTIFICATE:
+        found = sorted({str(trial.certificate.get(name)) for trial in trials})
+        if len(found) > 1:
+            raise InputError(f"rows that are ranked together must agree in {name}, but it is {' and '.join(found)}")
+    codes: dict[str, set[str]] = {}
+    for trial in trials:
+        codes.setdefault(trial.family, set()).add(str(trial.certificate.get("code")))
+    for family, found_codes in codes.items():
+        if len(found_codes) > 1:
+            raise InputError(
+                f"rows of {family} must come of one code, but there are {len(found_codes)}; start a new run"
+            )
 
 
 def _trial(row: Row, results: Sequence[Row], certificate: Mapping[str, Any]) -> TrialRow:
@@ -182,7 +202,7 @@ def _server_trial(row: Mapping[str, Any], countries: Sequence[str]) -> TrialRow:
 
 def _named(metrics: Mapping[str, float], countries: Sequence[str]) -> dict[str, float]:
     """Metrics with the countries in their names as the data spells them."""
-    slugs = {server_name(f"country.{country}."): f"country.{country}." for country in countries}
+    slugs = {f"country.{country_slug(country)}.": f"country.{country}." for country in countries}
     named = dict(metrics)
     for slug, prefix in slugs.items():
         for name in [name for name in named if slug != prefix and slug in name]:
@@ -262,6 +282,14 @@ def _is_shown(name: str) -> bool:
     return name != "users" and not name.startswith("country.")
 
 
+def _check_known(column: str, value: str | None, rows: Sequence[Row]) -> None:
+    known = sorted({row[column] for row in rows if row[column] is not None})
+    if value is not None and value not in known:
+        nearest = difflib.get_close_matches(value, known, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise InputError(f"--{column} must be one of {', '.join(known) or 'none yet'}, but got {value!r}{hint}")
+
+
 def _first(rows: Sequence[Row], top: int) -> list[Row]:
     taken: Counter[str] = Counter()
     kept = []
@@ -274,6 +302,8 @@ def _first(rows: Sequence[Row], top: int) -> list[Row]:
 
 def _where(rows: Sequence[Row], condition: str) -> list[Row]:
     """Rows for which an SQL condition holds, judged by SQLite in memory, which may read and nothing else."""
+    if not rows:
+        return []
     columns = columns_of(rows)
     database = sqlite3.connect(":memory:")
     quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
@@ -304,7 +334,7 @@ def _sorted(rows: Sequence[Row], sort: str) -> list[Row]:
         name = sort if sort in columns else metric_name(sort)
     except ValueError as error:
         raise InputError(f"--sort: {error}") from error
-    if rows and name not in columns:
+    if rows and (name not in columns or any(isinstance(row.get(name), dict) for row in rows)):
         raise InputError(f"--sort must name a column ({', '.join(columns)}), but got {sort!r}")
     falling = not name.endswith("_s") and name not in ("country", "family", "rank", "model_mb")
     present = [row for row in rows if row.get(name) is not None]

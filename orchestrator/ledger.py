@@ -21,7 +21,7 @@ Table = Literal["countries", "studies", "trials", "results", "attempts", "trial_
 COLUMNS: Mapping[Table, str] = {
     # one a country value of the data: role is tuned, pooled or skipped; facts is the line of `data check`
     "countries": "country TEXT UNIQUE, role TEXT, reason TEXT, facts JSON",
-    # one a search; study is "scope/family"; facts are the split certificate, the device, the threads
+    # one a search; study is "scope/family"; facts are the device, the threads and the fingerprint of the code
     "studies": "study TEXT UNIQUE, scope TEXT, family TEXT, facts JSON, opened_at REAL",
     # one a configuration asked; origin is default or sampler
     "trials": "trial_uid TEXT UNIQUE, study TEXT, number INTEGER, origin TEXT, params JSON, seed INTEGER, asked_at REAL",
@@ -98,14 +98,24 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything appended inside is on the disk together when it ends, or not at all."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """Everything appended inside is on the disk together when it ends, or not at all; InputError on a full disk."""
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            self._undo()
+            raise InputError(
+                f"the ledger must be writable, but {self.path} is not ({error}); "
+                "nothing recorded is lost: free space, then go on with --resume"
+            ) from error
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._undo()
             raise
-        self._db.execute("COMMIT")
+
+    def _undo(self) -> None:
+        if self._db.in_transaction:  # SQLite undoes some failures itself
+            self._db.execute("ROLLBACK")
 
     def append(self, table: Table, row: Mapping[str, Any]) -> None:
         """Add a row; a second row of the same key is a fault of the caller and raises sqlite3.IntegrityError."""

@@ -105,6 +105,6 @@ def _role(name: str, tuned: bool, own: tuple[int, ...], pooled: tuple[int, ...],
     if tuned:
         return CountryPlan(name, "tuned", f"{min(own)} evaluated users or more in every fold", own)
     if any(pooled):
-        reason = f"{min(own)} evaluated users in a fold, fewer than {least}: served by {GLOBAL}"
+        reason = f"{min(own)} evaluated users in a fold, {least} needed: served by {GLOBAL}"
         return CountryPlan(name, "pooled", reason, pooled)
     return CountryPlan(name, "skipped", "no evaluated user in any fold", pooled)

@@ -46,6 +46,7 @@ def prepare(spec: Spec) -> Prepared:
     families, missing = choose_families(spec.family)
     data = load_data(spec)
     check_countries(spec, data)
+    check_composite(spec, data)
     split = make_split(spec, data)
     plan = make_plan(spec, families, data.country_names, data_arrays(data), split, resolve_rules(spec, data))
     return Prepared(data, split, plan, missing)
@@ -56,6 +57,7 @@ def make_material(spec: Spec, prepared: Prepared) -> Material:
     store = Store(default_root())
     store.put(prepared.data.fingerprint, data_arrays(prepared.data))
     store.put(prepared.split.fingerprint, {"part": prepared.split.part})
+    store.prune()
     return Material(
         spec=spec,
         plan=prepared.plan,
@@ -116,6 +118,15 @@ def check_countries(spec: Spec, data: Data) -> None:
             )
 
 
+def check_composite(spec: Spec, data: Data) -> None:
+    """Refuse a composite whose parts this data cannot give."""
+    asked = [name for name in spec.scorer.weights if name.startswith("revenue_at_")]
+    if asked and data.spend is None:
+        raise InputError(
+            f"a composite with {asked[0]} needs a price column, but none was found; give --column price=NAME"
+        )
+
+
 def resolve_rules(spec: Spec, data: Data) -> Rules:
     """The evaluation's settings with `auto` decided by the data."""
     seen = spec.evaluation.seen
@@ -161,7 +172,7 @@ def _split(spec: Spec, data: Data, method: str) -> Split:
         return splits.random(data.users, folds=folds, window=window, seed=spec.seed)
     if data.given is None:
         raise ValueError("files named train*, valid* and test*, or a column `split`, must say which rows are which")
-    return splits.given(np.asarray(data.given), data.users, folds=folds, seed=spec.seed)
+    return splits.given(np.asarray(data.given), data.users, folds=folds, window=window, seed=spec.seed)
 
 
 def _nearest(name: str, known: Sequence[str] | Mapping[str, str]) -> str:

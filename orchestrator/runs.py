@@ -53,12 +53,6 @@ def run_folders(runs: Path) -> Sequence[Path]:
     return sorted(path.parent for path in runs.glob(f"*/{LEDGER}"))
 
 
-def newest_run(runs: Path) -> Path | None:
-    """The folder of the newest run, if there is any."""
-    found = run_folders(runs)
-    return found[-1] if found else None
-
-
 def describe_runs(runs: Path) -> list[dict[str, Any]]:
     """Each run with its name on the server, its data, its state and how many trials are over."""
     described = []

@@ -1,19 +1,21 @@
 """One session's work on a run: engine, sender and coordinator opened, minded and closed, whatever happens."""
 
+import fcntl
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 
 from orchestrator.coordinator import Coordinator
 from orchestrator.coordinator.work import Material
 from orchestrator.engines import Engine, EngineOptions, open_engine
-from orchestrator.errors import OrchestrateError
+from orchestrator.errors import InputError, Interrupted, OrchestrateError
 from orchestrator.ledger import Ledger
 from orchestrator.plan import Plan
 from orchestrator.prepare import Prepared
@@ -60,6 +62,7 @@ def work(
     exit_code = 1
     with ExitStack() as stack:
         stack.callback(ledger.close)
+        stack.enter_context(_alone(folder))
         stack.enter_context(Store(material.store).pinned(material.data, material.split.fingerprint))
         _note_session(ledger, spec, "start", None)
         sender = None if spec.tracking_offline else start_sender(folder, uri)
@@ -69,16 +72,17 @@ def work(
             exit_code = 0
         except KeyboardInterrupt:
             exit_code = 130
-            raise
+            raise Interrupted(folder) from None
         except OrchestrateError as error:
             exit_code = error.exit_code
             raise
         finally:
             engine.close()
-            _note_session(ledger, spec, "end", exit_code)
+            with suppress(InputError):  # on a full disk the run is told as open
+                _note_session(ledger, spec, "end", exit_code)
             if sender is not None:
-                sender.finish(_drain_s(spec) if exit_code == 0 else 0.0)
-    return outbox_state(folder)
+                outbox = sender.finish(_drain_s(spec) if exit_code == 0 else 0.0)
+    return outbox if sender is not None else outbox_state(folder)
 
 
 def run_facts(spec: Spec, name: RunName, prepared: Prepared, material: Material, uri: str) -> dict[str, Any]:
@@ -88,7 +92,7 @@ def run_facts(spec: Spec, name: RunName, prepared: Prepared, material: Material,
         "experiment": name.experiment,
         "owner": name.owner,
         "started_at": time.time(),
-        "spec": spec.model_dump(mode="json", by_alias=True),
+        "spec": {**spec.model_dump(mode="json", by_alias=True), "data": _without_secrets(spec.data)},
         "tracking_uri": uri,
         "certificate": certificate(prepared),
         "code": dict(material.code),
@@ -171,6 +175,27 @@ def make_study(key: StudyKey, *, seed: int, trials: int) -> Study:
 def _deadline(spec: Spec) -> float | None:
     """When the budget, which counts from the start of the process, is over."""
     return None if spec.budget_s is None else psutil.Process().create_time() + spec.budget_s
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process works on a run at a time; InputError for the second."""
+    with (folder / "run.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"a run must be worked on by one process, but another is at work on {folder}; wait for it"
+            ) from error
+        yield
+
+
+def _without_secrets(data: str | None) -> str | None:
+    """A URI without user, password and query, in which keys and signatures are given."""
+    if data is None or "://" not in data:
+        return data
+    parts = urlsplit(data)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _drain_s(spec: Spec) -> float:

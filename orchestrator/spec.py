@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -14,6 +14,9 @@ from scoring.composite import DEFAULT_WEIGHTS, Composite
 
 GLOBAL = "global"
 """The scope of all countries pooled; no country may bear this name."""
+
+MAX_CUTOFF = 1000
+"""The longest list that is scored."""
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -29,10 +32,10 @@ def parse_seconds(value: Any) -> Any:
 
 
 def parse_names(value: Any) -> Any:
-    """A tuple of names from "a,b,c" or a list."""
+    """A tuple of names, each once, from "a,b,c" or a list."""
     if isinstance(value, str):
-        return tuple(name.strip() for name in value.split(",") if name.strip())
-    return value
+        value = (name.strip() for name in value.split(",") if name.strip())
+    return tuple(dict.fromkeys(value)) if isinstance(value, Iterable) else value
 
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0)]
@@ -72,13 +75,13 @@ class EvaluationSpec(_Section):
     @field_validator("cutoffs")
     @classmethod
     def _ordered(cls, cutoffs: tuple[int, ...]) -> tuple[int, ...]:
-        if not cutoffs or min(cutoffs) < 1 or max(cutoffs) > 1000:
-            raise ValueError(f"every cut-off must lie within 1..1000, but got {list(cutoffs)}")
+        if not cutoffs or min(cutoffs) < 1 or max(cutoffs) > MAX_CUTOFF:
+            raise ValueError(f"every cut-off must lie within 1..{MAX_CUTOFF}, but got {list(cutoffs)}")
         return tuple(sorted(set(cutoffs)))
 
 
 class Spec(_Section):
-    """One run of `orchestrate tune`; each field is also a flag of that name."""
+    """One run of `orchestrate tune`; what flags can say, a YAML file can say in these fields."""
 
     data: str | None = None
     """A file, a folder or a URI; None generates a marketplace."""
@@ -118,7 +121,7 @@ class Spec(_Section):
     tracking_offline: bool = False
     """Ask no server at the start; `orchestrate sync` sends later."""
     name: str | None = None
-    """The experiment's name on the tracking server; the run's id is added where it is taken."""
+    """The experiment's name on the tracking server; owner and run id are added."""
     runs: Path = Path("orchestrate-runs")
     """The folder that holds the run folders."""
 
@@ -127,7 +130,10 @@ class Spec(_Section):
     @field_validator("composite")
     @classmethod
     def _known_metrics(cls, weights: Mapping[str, float]) -> Mapping[str, float]:
-        return Composite(weights).weights
+        composite = Composite(weights)
+        if max(composite.cutoffs) > MAX_CUTOFF:
+            raise ValueError(f"every cut-off must be at most {MAX_CUTOFF}, but got {max(composite.cutoffs)}")
+        return composite.weights
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any], source: str) -> Self:

@@ -4,8 +4,9 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from orchestrator.errors import InputError
 
 MAX_BYTES = 20 * 1024**3
 """What the store keeps before it forgets the entries that were used longest ago."""
+
+
+DRAFT_S = 86_400.0
+"""The age at which an entry that was never finished is left over from a process that died."""
 
 
 def default_root() -> Path:
@@ -37,7 +42,7 @@ class Store:
         """
         folder = self.root / key
         if folder.exists():
-            os.utime(folder)
+            _touch(folder)
             return
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -59,23 +64,24 @@ class Store:
         folder = self.root / key
         if not folder.is_dir():
             raise KeyError(f"no entry {key} in the store {self.root}")
-        os.utime(folder)
+        _touch(folder)
         return {path.stem: np.load(path, mmap_mode="c", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
 
     @contextmanager
     def pinned(self, *keys: str) -> Iterator[None]:
         """While inside, `prune` of any process leaves these entries alone."""
-        locks = [(self.root / key / ".pin").open("w") for key in keys]
-        try:
-            for lock in locks:
-                fcntl.flock(lock, fcntl.LOCK_SH)
+        with ExitStack() as stack:
+            for key in keys:
+                with suppress(PermissionError):  # an entry of somebody else's, whose `prune` is not ours
+                    lock = stack.enter_context((self.root / key / ".pin").open("a"))
+                    fcntl.flock(lock, fcntl.LOCK_SH)
             yield
-        finally:
-            for lock in locks:
-                lock.close()
 
     def prune(self, max_bytes: int = MAX_BYTES) -> None:
         """Forget the entries used longest ago, until the rest is within `max_bytes`; pinned ones stay."""
+        for draft in self.root.glob(".draft-*"):
+            if time.time() - draft.stat().st_mtime > DRAFT_S:
+                shutil.rmtree(draft, ignore_errors=True)
         entries = sorted(
             (path for path in self.root.glob("[!.]*") if path.is_dir()), key=lambda path: path.stat().st_mtime
         )
@@ -88,6 +94,12 @@ class Store:
                 excess -= sizes[path]
 
 
+def _touch(folder: Path) -> None:
+    """Say that an entry was used; a store that others own cannot be told."""
+    with suppress(PermissionError):
+        os.utime(folder)
+
+
 def _rename(draft: Path, folder: Path) -> None:
     try:
         draft.rename(folder)
@@ -97,7 +109,11 @@ def _rename(draft: Path, folder: Path) -> None:
 
 
 def _remove_unpinned(folder: Path) -> bool:
-    with (folder / ".pin").open("w") as lock:
+    try:
+        lock = (folder / ".pin").open("a")
+    except PermissionError:
+        return False
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -47,7 +48,7 @@ class TerminalReporter:
 
     def say(self, text: str) -> None:
         """Print a sentence above the progress."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print a sentence that must not be missed."""
@@ -85,7 +86,12 @@ def progress_table(progress: Progress, outbox: OutboxState) -> Group:
         failed = f" ({scope.failed} failed)" if scope.failed else ""
         best = "" if scope.best_score is None else f"{scope.best_score:.4f}"
         table.add_row(
-            scope.scope, f"{scope.done}/{scope.total}{failed}", bar, scope.best_family or "", best, clock(scope.left_s)
+            escape(scope.scope),
+            f"{scope.done}/{scope.total}{failed}",
+            bar,
+            scope.best_family or "",
+            best,
+            clock(scope.left_s),
         )
     oldest = f", the oldest for {outbox.oldest_s:.0f} s" if outbox.waiting and outbox.oldest_s else ""
     trouble = f" - {outbox.error}" if outbox.error else ""
@@ -126,7 +132,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("Configuration, or why there is none", overflow="ellipsis", no_wrap=True, style="dim")
     for before, row in zip([None, *rows], rows, strict=False):
         first = before is None or before["country"] != row["country"]
-        table.add_row(row["country"] if first else "", row["role"] if first else "", *_cells(row, parts))
+        table.add_row(escape(row["country"]) if first else "", row["role"] if first else "", *_cells(row, parts))
     return table
 
 
@@ -158,8 +164,8 @@ def facts_table(facts: Iterable[Any], roles: Mapping[str, tuple[str, str]]) -> T
         counts = (f"{one.dropped.get(kind, 0):,}" for kind in dropped)
         role, reason = roles.get(one.country, ("", "not asked for"))
         table.add_row(
-            one.country, f"{one.rows_read:,}", *counts, f"{one.rows_kept:,}", f"{one.users:,}", f"{one.items:,}",
-            f"{one.density:.2%}", period, "" if one.repeat_share is None else f"{one.repeat_share:.1%}", role, reason,
+            escape(one.country), f"{one.rows_read:,}", *counts, f"{one.rows_kept:,}", f"{one.users:,}", f"{one.items:,}",
+            f"{one.density:.2%}", period, "" if one.repeat_share is None else f"{one.repeat_share:.1%}", role, escape(reason),
         )  # fmt: skip
     return table
 
@@ -186,7 +192,7 @@ def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
     for name in records[0] if records else ():
         table.add_column(name.replace("_", " ").capitalize(), overflow="fold")
     for record in records:
-        table.add_row(*(str(_plain(value)) for value in record.values()))
+        table.add_row(*(escape(str(_plain(value))) for value in record.values()))
     console().print(table if records else "none")
 
 
@@ -223,7 +229,7 @@ def print_data_report(prepared: Prepared, *, as_json: bool) -> None:
 def console() -> Console:
     """Standard output; wide enough for tables where it is no terminal."""
     screen = Console()
-    return screen if screen.is_terminal else Console(width=200)
+    return screen if screen.is_terminal else Console(width=400)
 
 
 def _print_json(value: Any) -> None:
@@ -243,11 +249,11 @@ def _parts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _cells(row: Mapping[str, Any], parts: Sequence[str]) -> list[str]:
     if row["rank"] is None:
-        return ["", "", "", *("" for _ in parts), "", "", "", row["reason"]]
+        return ["", "", "", *("" for _ in parts), "", "", "", escape(row["reason"])]
     numbers = (_number(row.get(name)) for name in ("score", *parts, "test_score"))
     users = "" if row.get("users") is None else f"{row['users']:.0f}"
     settings = ", ".join(f"{name}={_setting(value)}" for name, value in row["params"].items())
-    return [str(row["rank"]), row["family"], *numbers, users, str(row["trials"]), settings]
+    return [str(row["rank"]), row["family"], *numbers, users, str(row["trials"]), escape(settings)]
 
 
 def _day(seconds: int) -> str:

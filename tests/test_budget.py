@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.api import leaderboard_rows, resume, tune
+from orchestrator.api import leaderboard_rows, tune
 from orchestrator.cli import main
 from orchestrator.errors import OrchestrateError
 from orchestrator.ledger import Ledger
@@ -22,38 +22,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A budget counts from the start of the process, which for a test is now."""
     began = time.time()
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: began)
-
-
-def test_a_budget_ends_the_tuning_and_keeps_what_is_over(shop_csv: Path, tmp_path: Path, clock: None) -> None:
-    spec = {
-        **settings(shop_csv, tmp_path),
-        "family": "bpr,popularity",
-        "trials": 5000,
-        "budget": "16s",
-        "engine": "local",
-    }
-    result = tune(Spec.from_mapping(spec, "test"))
-    ledger = Ledger.open(result.folder / LEDGER)
-    states = {row["state"] for row in ledger.rows("trial_ends")}
-    assert states == {"COMPLETE", "CANCELLED"}
-    assert {row["state"] for row in ledger.rows("study_ends")} <= {"STOPPED", "EXHAUSTED"}
-    assert result.unanswered == []
-    over = sum(row["state"] == "COMPLETE" for row in ledger.rows("trial_ends"))
-    assert sum(row["trials"] for row in result.rows if row["country"] != "Cimbria") < over + 1
-
-
-def test_a_run_that_a_budget_ended_is_over(shop_csv: Path, tmp_path: Path, clock: None) -> None:
-    spec = {
-        **settings(shop_csv, tmp_path),
-        "family": "bpr,popularity",
-        "trials": 5000,
-        "budget": "12s",
-        "engine": "local",
-    }
-    run = tune(Spec.from_mapping(spec, "test")).folder
-    before = leaderboard_rows(run)
-    resume(run, {"engine": "inline"})
-    assert leaderboard_rows(run) == before
 
 
 def test_a_budget_too_small_for_an_answer_is_exit_code_4(

@@ -1,5 +1,6 @@
 """The command line as a user meets it: help, exit codes, one sentence for every mistake."""
 
+import fcntl
 import gzip
 import json
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli import main
+from orchestrator.session import _without_secrets
 
 Orchestrate = Callable[..., "Result"]
 
@@ -150,6 +152,7 @@ def test_a_yaml_typo(orchestrate: Orchestrate, tmp_path: Path) -> None:
         (["--composite", "map@ten=1"], ["composite"]),
         (["--column", "user"], ["ROLE=NAME"]),
         (["--column", "user=nobody"], ["nobody"]),
+        (["--composite", "ndcg@5000=1"], ["cut-off", "1000"]),
         (["--split", "sideways"], ["split.method", "sideways"]),
         (["--split", "given"], ["given"]),
         (["--trials", "0"], ["trials"]),
@@ -211,3 +214,46 @@ def test_a_foreign_package_of_our_name_is_refused_with_how_to_mend_it(tmp_path: 
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = ['orchestrate', 'families']\nfrom orchestrator.cli import main\nmain()"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     refused(Result(result.returncode, result.stdout, result.stderr), "`recommenders`", "pip uninstall -y recommenders")
+
+
+def test_a_composite_that_the_data_cannot_give(orchestrate: Orchestrate, tmp_path: Path) -> None:
+    write(tmp_path / "sales.csv", "user_id,item_id,event_time,country\n" + ROWS)
+    refused(orchestrate("tune", "--data", "sales.csv", "--composite", "revenue@10=1"), "revenue_at_10", "price column")
+    nothing_written(tmp_path, "sales.csv")
+
+
+def small_run(orchestrate: Orchestrate, data: Path, *flags: str) -> Result:
+    few = ("--family", "popularity", "--trials", "1", "--folds", "1", "--engine", "inline", "--tracking-offline")
+    return orchestrate("tune", "--data", str(data), *few, "--min-users", "1", *flags)
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(orchestrate: Orchestrate, tmp_path: Path) -> None:
+    data = write(tmp_path / "sales.csv", "user_id,item_id,event_time,country\n" + ROWS.replace("FR", "[/x] [red]"))
+    assert "[/x] [red]" in orchestrate("data", "check", str(data)).stdout
+    assert "[/x] [red]" in small_run(orchestrate, data).stdout
+
+
+def test_a_leaderboard_of_nobody_is_refused(orchestrate: Orchestrate, tmp_path: Path, shop_csv: Path) -> None:
+    twice = small_run(orchestrate, shop_csv, "--country", "Aland,Aland")
+    assert twice.returncode == 3, twice.stderr  # offline: all waits for `sync`
+    assert "orchestrate sync" in twice.stderr
+    refused(orchestrate("leaderboard", "--country", "Alland"), "did you mean 'Aland'?")
+    refused(orchestrate("leaderboard", "--family", "als"), "popularity")
+    refused(orchestrate("leaderboard", "--sort", "params"), "--sort")
+    refused(orchestrate("leaderboard", "--tracking-uri", "http://127.0.0.1:9"), "--experiment")
+    listed = json.loads(orchestrate("leaderboard", "--json").stdout)
+    assert [row["country"] for row in listed] == ["Aland"]
+
+
+def test_a_run_is_worked_on_by_one_process(orchestrate: Orchestrate, tmp_path: Path, shop_csv: Path) -> None:
+    small_run(orchestrate, shop_csv)
+    run = next((tmp_path / "orchestrate-runs").glob("2*"))
+    with (run / "run.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused(orchestrate("tune", "--resume", run.name), "worked on by one process")
+
+
+def test_no_secret_of_a_uri_is_recorded() -> None:
+    assert _without_secrets("https://me:pw@host/sales.csv?sig=SECRET") == "https://host/sales.csv"
+    assert _without_secrets("s3://bucket/sales.csv") == "s3://bucket/sales.csv"
+    assert _without_secrets("sales #1?.csv") == "sales #1?.csv"

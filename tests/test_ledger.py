@@ -43,7 +43,7 @@ def test_a_result_is_recorded_once(tmp_path: Path) -> None:
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
     Ledger.create(tmp_path / "ledger.db", {}).close()
     reader = Ledger.open(tmp_path / "ledger.db")
-    with pytest.raises(sqlite3.OperationalError, match="readonly"), reader.transaction():
+    with pytest.raises(InputError, match="readonly"), reader.transaction():
         reader.append("trials", {"trial_uid": "t"})
 
 
@@ -77,3 +77,20 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="the ledger must be writable"):
         Ledger.create(tmp_path / "file" / "ledger.db", {})
+
+
+def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
+    ledger = Ledger.create(tmp_path / "ledger.db", {})
+    with ledger.transaction():
+        ledger.append("trials", {"trial_uid": "kept", "study": "s", "number": 0})
+    pages = ledger.select("PRAGMA page_count")[0]["page_count"]
+    ledger.select(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(InputError, match=r"the ledger must be writable.*disk is full"):
+        append_much(ledger)
+    assert [row["trial_uid"] for row in ledger.rows("trials")] == ["kept"]
+
+
+def append_much(ledger: Ledger) -> None:
+    with ledger.transaction():
+        for number in range(1000):
+            ledger.append("trials", {"trial_uid": f"t{number}", "study": "s" * 100, "number": number})

@@ -43,7 +43,7 @@ def test_countries_are_tuned_pooled_or_skipped_with_the_reason() -> None:
     assert [(country.country, country.role) for country in made.countries] == [
         ("Big", "tuned"), ("Mid", "tuned"), ("Tiny", "pooled"), ("Gone", "skipped"),
     ]  # fmt: skip
-    assert "fewer than 20: served by global" in made.countries[2].reason
+    assert "20 needed: served by global" in made.countries[2].reason
     assert made.countries[3].reason == "no evaluated user in any fold"
 
 

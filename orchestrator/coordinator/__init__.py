@@ -90,8 +90,8 @@ class Coordinator:
             self._tune(enough, defaults=True)
             if not _passed(enough):
                 self._check_defaults()
-            self._phase = "tuning"
-            self._tune(enough, defaults=False)
+                self._phase = "tuning"
+                self._tune(enough, defaults=False)
             for search in self._searches:
                 search.stop("the budget ended")
             self._phase = "finalists"
@@ -137,8 +137,9 @@ class Coordinator:
 
     def _check_defaults(self) -> None:
         """Say, before any tuning, where a default gives nonsense; stop where all of them do."""
-        if self._searches and not any(search.best for search in self._searches):
-            reason = next(end["reason"] for end in self._record.ends.values())
+        failures = [end["reason"] for end in self._record.ends.values() if end["state"] != State.CANCELLED]
+        if failures and not any(search.best for search in self._searches):
+            reason = failures[0]
             raise OrchestrateError(f"no family gave a score with its defaults, so nothing is tuned: {reason}")
         for search in self._searches:
             if search.best is None:
@@ -197,6 +198,7 @@ class Coordinator:
             return
         pending.search.take(pending.trial, pending.fold, event)
         if pending.search.over(pending.trial):
+            self._drop(pending.trial)
             self._count(pending)
 
     def _fail(self, pending: Pending, state: State, reason: str, event: Failed | Lost) -> None:
@@ -218,9 +220,10 @@ class Coordinator:
         self._submit(replace(pending, task=replace(pending.task, attempt=event.attempt + 1)))
 
     def _drop(self, trial: TrialRun) -> None:
-        """Take back the folds of a trial that is over, where they have not begun."""
+        """Take back the folds of a trial that is over; those at work are ended too where its time is."""
+        out_of_time = self._record.ends[trial.uid]["state"] == State.TIMEOUT
         for task_id in [key for key, other in self._pending.items() if other.trial is trial]:
-            if task_id not in self._started:
+            if out_of_time or task_id not in self._started:
                 self._engine.cancel(task_id, grace_s=0.0)
 
     def _cancel_all(self) -> None:

@@ -1,11 +1,9 @@
 """What the coordinator knows to be recorded, and the rows that wait for the next commit."""
 
-import sqlite3
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.errors import InputError
 from orchestrator.ledger import Ledger, Row, Table
 from orchestrator.trial import Done, Failed, Lost, State
 
@@ -58,13 +56,7 @@ class Record:
         """Put the waiting rows on the disk, all or none; InputError where the disk does not take them."""
         if not self._waiting:
             return
-        try:
-            with self._ledger.transaction():
-                for table, row in self._waiting:
-                    self._ledger.append(table, row)
-        except sqlite3.OperationalError as error:
-            raise InputError(
-                f"the ledger must be writable, but {self._ledger.path} is not ({error}); "
-                "nothing recorded is lost: free space, then continue with --resume"
-            ) from error
+        with self._ledger.transaction():
+            for table, row in self._waiting:
+                self._ledger.append(table, row)
         self._waiting.clear()

@@ -54,8 +54,8 @@ class EmbeddedTracker:
         """See Tracker; nothing can be left behind here."""
 
     def search(self, query: Query) -> Sequence[Mapping[str, Any]]:
-        """See Tracker."""
-        return self._store().search(query)
+        """See Tracker; asking makes no file."""
+        return self._store().search(query) if self._path.is_file() else []
 
     def close(self) -> None:
         """See Tracker."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.tracking import Metric, Record
+from orchestrator.trial import digest
 
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
@@ -31,6 +32,12 @@ def server_name(text: str) -> str:
     spelled = re.sub(r"[^A-Za-z0-9_\-. :/]", "_", text.replace("@", "_at_"))
     parts = [part for part in spelled.split("/") if part not in ("", ".", "..")]
     return ("/".join(parts) or "_")[:NAME_LENGTH]
+
+
+def country_slug(country: str) -> str:
+    """A country's name as part of a metric's or tag's name; one that must be respelled gets a hash, to stay unique."""
+    spelled = server_name(country.replace("/", "_"))
+    return spelled if spelled == country else f"{spelled}-{digest(country)[:6]}"
 
 
 def cut(text: str, length: int) -> str:

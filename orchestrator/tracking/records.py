@@ -6,13 +6,13 @@
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from orchestrator.ledger import Row
 from orchestrator.tracking import KIND_TAG, Metric, Record, Status
-from orchestrator.tracking.limits import TAG_LENGTH, cut_head, server_name
+from orchestrator.tracking.limits import TAG_LENGTH, country_slug, cut_head
 from orchestrator.trial import TEST_FOLD, State, canonical_json
 
 STATUS: Mapping[State, Status] = {
@@ -41,6 +41,8 @@ class RunFacts:
     spec: Mapping[str, Any]
     certificate: Mapping[str, str]
     """Settings and fingerprints that rows must share to be compared."""
+    reading: Mapping[str, str]
+    """How the data was read, and what was noticed: tags of the plan."""
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> Self:
@@ -52,6 +54,8 @@ class RunFacts:
             started_ms=_ms(meta["started_at"]),
             spec=meta.get("spec", {}),
             certificate={name: spelled(value) for name, value in meta.get("certificate", {}).items()},
+            reading={f"reading.{role}": column for role, column in meta.get("reading", {}).items()}
+            | {f"note.{number}": note for number, note in enumerate(meta.get("notes", []), start=1)},
         )
 
     def tags(self, kind: str) -> dict[str, str]:
@@ -79,11 +83,10 @@ def plan_record(
 
     A reason for which nothing of a country was dropped is left out.
     """
-    slugs = country_slugs([row["country"] for row in countries])
     metrics: list[Metric] = []
     tags: dict[str, str] = {NOTE_TAG: _table(countries)}
     for row in countries:
-        slug = slugs[row["country"]]
+        slug = country_slug(row["country"])
         facts = {k: v for k, v in _flat(row["facts"] or {}) if v or not k.startswith("dropped.")}
         tags |= _words(facts, f"{slug}/")
         tags |= {f"{slug}/country": row["country"], f"{slug}/role": row["role"], f"{slug}/reason": row["reason"] or ""}
@@ -95,7 +98,7 @@ def plan_record(
         start_ms=run.started_ms,
         params={name: spelled(value) for name, value in _flat(run.spec)},
         metrics=metrics,
-        tags=run.tags("plan") | tags,
+        tags={**run.tags("plan"), **run.reading, **tags},
         status=status,
         end_ms=end_ms,
     )
@@ -164,21 +167,6 @@ def test_record(run: RunFacts, facts: TrialFacts, result: Row) -> Record:
         whole.status,
         whole.end_ms,
     )
-
-
-def country_slugs(countries: Iterable[str]) -> dict[str, str]:
-    """A name for each country that servers accept in a metric's name; no two share one."""
-    slugs: dict[str, str] = {}
-    taken: set[str] = set()
-    for country in countries:
-        slug = base = server_name(country.replace("/", "_"))
-        number = 1
-        while slug in taken:
-            number += 1
-            slug = f"{base}_{number}"
-        taken.add(slug)
-        slugs[country] = slug
-    return slugs
 
 
 def spelled(value: Any) -> str:
@@ -255,12 +243,19 @@ def _over_folds(measured: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _scores(metrics: Mapping[str, Any], *, countries: bool) -> dict[str, float]:
-    """Metrics as numbers; those of each country of a pooled trial as `country.<country>.<metric>`, if wanted."""
-    plain = {name: value for name, value in metrics.items() if name != "countries"}
-    scores = _numbers(plain, "")
+    """Metrics as numbers; those of each country of a pooled trial as `country.<slug>.<metric>`, if wanted.
+
+    A trial's end holds them flat, as `country.<country>.<metric>`; a fold's result holds them nested.
+    """
+    scores: dict[str, float] = {}
+    for name, value in _numbers({k: v for k, v in metrics.items() if k != "countries"}, "").items():
+        if name.startswith("country."):
+            country, _, part = name.removeprefix("country.").rpartition(".")
+            name = f"country.{country_slug(country)}.{part}"
+        scores[name] = value
     parts = metrics.get("countries") or {}
     for country in parts if countries else ():
-        scores |= _numbers(parts[country], f"country.{country}.")
+        scores |= _numbers(parts[country], f"country.{country_slug(country)}.")
     return scores
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -89,7 +89,10 @@ class SenderHandle:
             _tell(self._process, FINISH)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
-        return outbox_state(self._folder)
+        state = outbox_state(self._folder)
+        if self._process.poll() == 0:
+            return state
+        return replace(state, waiting=max(state.waiting, 1))  # rows may have arrived, but server runs are still open
 
     def _spawn(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "orchestrator.tracking.sender", str(self._folder), self._uri]
