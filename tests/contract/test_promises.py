@@ -119,7 +119,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(shop_csv: Path, uninterrupte
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors.decode()
     run = find_run(tmp_path / "runs", None)
-    assert f"orchestrate tune --resume {run.name}" in errors.decode()
+    assert f"orchestrate tune --resume {run}" in errors.decode()
     assert "Traceback" not in errors.decode()
     resume(run, {"engine": "inline"})
     assert answer(run) == answer(uninterrupted)
