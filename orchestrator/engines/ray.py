@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 KEPT_TOKEN = Path.home() / ".ray" / "auth_token"
-if KEPT_TOKEN.is_file() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+HAS_TOKEN = KEPT_TOKEN.is_file() or bool({"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ))
+if HAS_TOKEN and "ray" not in sys.modules:
     # Ray 2.60 starts clusters with token authentication, but joins them without, unless this is set when it is imported.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
