@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psutil
 
 from orchestrator.coordinator import Coordinator
+from orchestrator.coordinator.progress import Progress
 from orchestrator.coordinator.work import Material
 from orchestrator.engines import Engine, EngineOptions, open_engine
 from orchestrator.errors import InputError, Interrupted, OrchestrateError
@@ -31,8 +32,6 @@ from search_spaces import load_space
 
 DRAIN_S = 30.0
 """How long a finished run waits for the tracking server before it leaves the rest to `orchestrate sync`."""
-SHOW_S = 0.2
-"""The shortest time between two looks at the progress."""
 
 
 @contextmanager
@@ -139,13 +138,9 @@ def _coordinate(
     interrupted: Callable[[], bool],
 ) -> None:
     spec = material.spec
-    shown = 0.0
 
-    def show(progress: Any) -> None:
-        nonlocal shown
-        if time.monotonic() - shown >= SHOW_S:
-            shown = time.monotonic()
-            reporter.progress(progress, outbox_state(folder))
+    def show(progress: Progress) -> None:
+        reporter.progress(progress, outbox_state(folder))
 
     coordinator = Coordinator(
         material,
@@ -158,7 +153,7 @@ def _coordinate(
         interrupted=interrupted,
     )
     coordinator.run()
-    reporter.progress(coordinator.progress(), outbox_state(folder))
+    show(coordinator.progress())
 
 
 def make_studies(spec: Spec, plan: Plan) -> list[Study]:

@@ -25,6 +25,8 @@ POLL_S = 0.2
 """The longest wait between two looks at the clock."""
 COMMIT_S = 0.05
 """The shortest time between two commits while there is work: a commit waits for the disk, so a burst shares one."""
+SHOW_S = 0.5
+"""The shortest time between two looks at the progress, which cost some milliseconds."""
 RESERVE, RESERVE_S = 0.2, 10.0
 """What is kept of a budget for the finalists and the leaderboard: this share, or so many seconds up to half of it."""
 GRACE_S = 1.0
@@ -57,7 +59,7 @@ class Coordinator:
         warn: Callable[[str], None],
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`deadline` is on the clock of time.time(); `show` is called with each commit, `warn` with one sentence.
+        """`deadline` is on the clock of time.time(); `show` is called twice a second, `warn` with one sentence.
 
         `interrupted` is asked after each step whether to stop here.
         """
@@ -77,7 +79,7 @@ class Coordinator:
         self._started: set[str] = set()
         self._fresh: dict[str, int] = {}
         self._phase = "defaults"
-        self._commit_at = 0.0
+        self._commit_at = self._show_at = 0.0
 
     def run(self) -> None:
         """Work until every study is closed and its finalists are tested, or the budget ends.
@@ -159,8 +161,10 @@ class Coordinator:
         """Commit and show, if it is time; returns whether the engine has something. The one place of interruption."""
         if not self._pending or time.monotonic() >= self._commit_at:
             self._record.commit()
-            self._show(self.progress())
             self._commit_at = time.monotonic() + COMMIT_S
+        if time.monotonic() >= self._show_at:
+            self._show(self.progress())
+            self._show_at = time.monotonic() + SHOW_S
         if self._interrupted():
             raise KeyboardInterrupt
         return bool(self._pending)
