@@ -35,14 +35,14 @@ class Photographer(Silent):
 def main() -> None:
     """Run, and write the picture."""
     target = Path(sys.argv[1])
-    screen = Console(record=True, width=132, file=io.StringIO(), force_terminal=True)
+    screen = Console(record=True, width=150, file=io.StringIO(), force_terminal=True)
     camera = Photographer()
     with tempfile.TemporaryDirectory() as runs:
         result = tune(Spec(runs=Path(runs)), camera)
     screen.print("$ orchestrate tune --country all", highlight=False)
     if camera.shot is not None:
         screen.print(progress_table(*camera.shot))
-    screen.print(leaderboard_table(choose(result.rows, top=3)))
+    screen.print(leaderboard_table(choose(result.rows, top=3), screen.width))
     target.parent.mkdir(parents=True, exist_ok=True)
     screen.save_svg(str(target), title="orchestrate")
 

@@ -294,7 +294,8 @@ def _finish(result: "RunResult") -> None:
     from orchestrator.leaderboard import choose
     from orchestrator.terminal import console, leaderboard_table
 
-    console().print(leaderboard_table(choose(result.rows, top=3)))
+    screen = console()
+    screen.print(leaderboard_table(choose(result.rows, top=3), screen.width))
     typer.echo(f"run {result.folder}, tracked as {result.experiment} on {result.tracking_uri}")
     if result.unanswered:
         raise BudgetLeftCountries(

@@ -23,6 +23,8 @@ from orchestrator.prepare import Prepared
 from orchestrator.session import certificate
 from orchestrator.tracking.sender import OutboxState
 
+LEAST_SETTINGS, PADDING = 12, 3
+"""Columns of the screen that a configuration gets at least, and that a column of figures takes besides its text."""
 PLAIN_S = 5.0
 """Seconds between two reports where there is no terminal."""
 
@@ -120,8 +122,11 @@ def reading_line(reading: Mapping[str, str]) -> str:
     return "reading " + ", ".join(f"{role} = {column}" for role, column in reading.items())
 
 
-def leaderboard_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """The ranked rows for people; countries without a row of their own say why."""
+def leaderboard_table(rows: Sequence[Mapping[str, Any]], width: int) -> Table:
+    """The ranked rows for people; countries without a row of their own say why.
+
+    On a screen of few columns the configuration alone is cut.
+    """
     certificate = next((row for row in rows if row.get("split")), {})
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_certificate_line(certificate), caption_justify="left")
     for name, justify in (("Country", "left"), ("", "left"), ("#", "right"), ("Family", "left")):
@@ -133,6 +138,10 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for before, row in zip([None, *rows], rows, strict=False):
         first = before is None or before["country"] != row["country"]
         table.add_row(escape(row["country"]) if first else "", row["role"] if first else "", *_cells(row, parts))
+    *figures, settings = table.columns
+    for column in figures:
+        column.min_width = max(Text.from_markup(str(text)).cell_len for text in (column.header, *column.cells))
+    settings.max_width = max(LEAST_SETTINGS, width - sum((column.min_width or 0) + PADDING for column in figures) - 2)
     return table
 
 
@@ -156,8 +165,8 @@ def facts_table(facts: Iterable[Any], roles: Mapping[str, tuple[str, str]]) -> T
         "Period",
         "Repeats",
     ):
-        table.add_column(name, justify="right")
-    table.add_column("Role")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("Role", no_wrap=True)
     table.add_column("Why")
     for one in facts:
         period = "" if one.first_time is None else f"{_day(one.first_time)} to {_day(one.last_time)}"
@@ -180,7 +189,8 @@ def print_leaderboard(rows: Sequence[dict[str, Any]], form: str) -> None:
         writer.writeheader()
         writer.writerows({name: _plain(row.get(name)) for name in columns} for row in rows)
     else:
-        console().print(leaderboard_table(rows))
+        screen = console()
+        screen.print(leaderboard_table(rows, screen.width))
 
 
 def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
