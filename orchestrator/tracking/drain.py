@@ -72,13 +72,12 @@ class Drain:
     def _pass(self) -> None:
         while True:
             items, reached = self._feed.after(self._cursors, ROWS_AT_ONCE)
-            if not items and reached == self._cursors:
+            if not items:  # results of tuning went by: remembered, but not worth a write to the disk
+                self._cursors = reached
                 return
             refused = self._deliver([item.record for item in items])
             self._outbox.advance(reached, _rows_of(items, refused))
             self._cursors = reached
-            if not items:
-                return
 
     def _deliver(self, records: Sequence[Record]) -> dict[str, str]:
         """Send until all have arrived; gives those that the server refuses (key -> reason), raises NotSent at the end."""
